@@ -1,0 +1,41 @@
+# Every target works on a machine with only Python 3.11, make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+
+.PHONY: setup demo up test check bench soak clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+$(BIN)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(BIN)/.installed  ## install into .venv
+
+demo: setup  ## the whole pipeline on examples/, against the simulator
+	$(BIN)/obm demo
+
+up: setup  ## run it for real (needs OPENAI_API_KEY)
+	$(BIN)/obm up
+
+test: setup  ## all tests
+	$(BIN)/python -m pytest -q
+
+check: setup  ## style, types, import direction
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: setup  ## measured figures, printed as a table
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what setup and the demo made
+	rm -rf $(VENV) demo-data *.egg-info

@@ -1,0 +1,1 @@
+"""Outgoing: one outside system a file."""

@@ -1,0 +1,1 @@
+"""Incoming: REST and RabbitMQ."""

@@ -1,0 +1,1 @@
+"""A local OpenAI Files and Batches server with faults on request."""

@@ -1,0 +1,1 @@
+"""The data directory: staging, segments, ledger, results, outbox. The only place that knows SQL."""

@@ -1,0 +1,1 @@
+"""Prefect tasks: one step each, safe to repeat."""
