@@ -121,8 +121,8 @@ class OwnCode(StrEnum):
     BATCH_CANCELLED_OUTSIDE = (
         "obm_batch_cancelled_outside",
         (
-            "The batch was cancelled at the provider, not by this installation, before this request "
-            "ran; it is not sent again by itself."
+            "The batch was cancelled at the provider, not by this installation, before this "
+            "request ran; it is not sent again by itself."
         ),
     )
     BATCH_LOST = (
@@ -138,6 +138,8 @@ def read_result_line(line: bytes) -> ResultLine | OddLine:
     """Return what a line says, or why it cannot be read."""
     try:
         wire = _DECODER.decode(line)
+        if not line.isascii():
+            line.decode()  # the decoder does not look into what it skips
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _read_slowly(line)
     return _result(line, wire)
