@@ -1,0 +1,103 @@
+"""What scenarios do to the course of a batch."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from simulator.limits import ORGANIZATION
+from simulator.records import BatchError
+
+if TYPE_CHECKING:
+    from simulator.batch_store import BatchStore
+    from simulator.records import BatchRecord
+
+
+def token_limit_message(model: str, limit: int) -> str:
+    """Return the sentence in which OpenAI says that a model's queue is full."""
+    return (
+        f"Enqueued token limit reached for {model} in organization {ORGANIZATION}. "
+        f"Limit: {limit:,} enqueued tokens. Please try again once some in_progress batches "
+        "have been completed."
+    )
+
+
+def missing_file_message(file_id: str) -> str:
+    """Return the sentence in which OpenAI says that it cannot see a file."""
+    return f"Cannot find file {file_id}, or organization {ORGANIZATION} does not have access to it."
+
+
+def hold_seconds(batch: BatchRecord) -> float | None:
+    """Return how long the batch is kept in its phase (0: until released), or None."""
+    stuck = batch.scenario("stuck")
+    if stuck is None or stuck.text("phase") != batch.status:
+        return None
+    return stuck.number("seconds")
+
+
+def stop_position(batch: BatchRecord, total: int) -> tuple[int | None, str | None]:
+    """Return after how many lines the batch stops by itself, and for which reason."""
+    expires = batch.scenario("expires")
+    if expires is not None:
+        return int(total * expires.number("at")), expires.text("text").replace("code", "expired")
+    cancelled = batch.scenario("cancelled_outside")
+    if cancelled is not None:
+        return int(total * cancelled.number("at")), "cancelled"
+    return None, None
+
+
+def exceeded_limit(batch: BatchRecord, model: str, tokens: int, batches: BatchStore) -> int | None:
+    """Return the hidden token limit of the batch's queue if the batch does not fit."""
+    hidden = batch.scenario("hidden_limit")
+    if hidden is None:
+        return None
+    limit = hidden.integer("tokens")
+    freed_before = time.time() - hidden.number("sticks")
+    waiting = batches.enqueued_tokens(batch.account, model, ended_after=freed_before)
+    return limit if waiting + tokens > limit else None
+
+
+def failure_at_check(
+    batch: BatchRecord, model: str, tokens: int, batches: BatchStore
+) -> list[BatchError]:
+    """Return why a batch with a good file fails its check all the same."""
+    limit = exceeded_limit(batch, model, tokens, batches)
+    refused = batch.scenario("token_limit")
+    if refused is not None:
+        limit = refused.integer("limit")
+    if limit is not None:
+        message = token_limit_message(model, limit)
+        return [BatchError(code="token_limit_exceeded", message=message)]
+    if batch.scenario("cannot_find_file") is not None:
+        message = missing_file_message(batch.input_file_id)
+        return [BatchError(code="invalid_file", message=message)]
+    return []
+
+
+def trailing_lines(batch: BatchRecord) -> list[str]:
+    """Return lines at the end of the output file that no request asked for."""
+    lines: list[str] = []
+    foreign = batch.scenario("foreign_lines")
+    if foreign is not None:
+        lines += [_foreign_line(number) for number in range(foreign.integer("count"))]
+    garbage = batch.scenario("unparseable_lines")
+    if garbage is not None:
+        lines += ['{"id":"batch_req_cut","custom_id":"x","resp\n'] * garbage.integer("count")
+    if batch.scenario("blank_lines") is not None:
+        lines += ["\n", "\r\n", "\n"]
+    return lines
+
+
+def _foreign_line(number: int) -> str:
+    line = {
+        "id": f"batch_req_foreign{number}",
+        "custom_id": f"foreign-{number}",
+        "response": {
+            "status_code": 200,
+            "request_id": f"req_foreign{number}",
+            "body": {"id": "chatcmpl-foreign", "object": "chat.completion", "choices": []},
+        },
+        "error": None,
+    }
+    return json.dumps(line, separators=(",", ":")) + "\n"
