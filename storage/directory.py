@@ -94,6 +94,11 @@ class DataDirectory:
         return self.root / "temporary"
 
     @property
+    def spill(self) -> Path:
+        """Where a large query of the ledger puts what does not fit into memory."""
+        return self.root / "snapshots" / "spill"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """Every folder that must exist before work begins."""
         return (

@@ -1,0 +1,124 @@
+"""The files of a batch: its manifest and the input file that the provider gets.
+
+Both are written from segments after the claim is committed and can be written again at any
+time, byte for byte the same.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from batching.stopping import check_stop
+from storage.directory import DataDirectory
+from storage.durable import written_durably
+from storage.ledger import Ledger
+from storage.segment_reading import read_rows
+from storage.segments import segment_path
+
+
+def batch_folder(directory: DataDirectory, batch_id: int) -> Path:
+    """Return the folder with the files of one batch."""
+    return directory.batches / f"{batch_id:06d}"
+
+
+def input_path(directory: DataDirectory, batch_id: int) -> Path:
+    """Return where the input file of a batch is kept until the batch is in progress."""
+    return batch_folder(directory, batch_id) / "input.jsonl"
+
+
+def output_path(directory: DataDirectory, batch_id: int) -> Path:
+    """Return where the downloaded output file of a batch is kept."""
+    return batch_folder(directory, batch_id) / "output.jsonl"
+
+
+def error_path(directory: DataDirectory, batch_id: int) -> Path:
+    """Return where the downloaded error file of a batch is kept."""
+    return batch_folder(directory, batch_id) / "error.jsonl"
+
+
+def odd_lines_path(directory: DataDirectory, batch_id: int) -> Path:
+    """Return where the lines of a batch's files that fit no request are kept."""
+    return batch_folder(directory, batch_id) / "odd_lines.jsonl"
+
+
+def write_batch_files(ledger: Ledger, *, installation: str, batch_id: int, endpoint: str) -> Path:
+    """Write manifest and input file of a claimed batch; return the input file's path."""
+    directory = ledger.directory
+    batch_folder(directory, batch_id).mkdir(exist_ok=True)
+    with ledger.transaction() as reader:
+        members = reader.frame(
+            "SELECT segment, row_index, attempts FROM requests "
+            "WHERE batch_id = ? AND state = 'batched' ORDER BY segment, row_index",
+            batch_id,
+        )
+    _write_manifest(directory, batch_id, installation, members)
+    target = input_path(directory, batch_id)
+    with written_durably(target) as file:
+        for segment, rows in _by_segment(members):
+            prefix = f'{{"custom_id":"{installation}-{segment}-'
+            middle = f'","method":"POST","url":"{endpoint}","body":'
+            _write_lines(file, segment_path(directory.segments, segment), rows, prefix, middle)
+    return target
+
+
+def remove_input_file(directory: DataDirectory, batch_id: int) -> None:
+    """Forget the input file; it can be written again from segments."""
+    input_path(directory, batch_id).unlink(missing_ok=True)
+
+
+def remove_batch_files(directory: DataDirectory, batch_id: int) -> None:
+    """Forget every file of a batch."""
+    shutil.rmtree(batch_folder(directory, batch_id), ignore_errors=True)
+
+
+def _write_manifest(
+    directory: DataDirectory, batch_id: int, installation: str, members: pl.DataFrame
+) -> None:
+    table = members.to_arrow().replace_schema_metadata(
+        {"obm.installation": installation, "obm.batch_id": str(batch_id)}
+    )
+    with written_durably(batch_folder(directory, batch_id) / "manifest.parquet") as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def _by_segment(members: pl.DataFrame) -> Iterator[tuple[int, Any]]:
+    for (segment,), rows in members.group_by("segment", maintain_order=True):
+        yield int(str(segment)), rows["row_index"].to_arrow()
+
+
+def _write_lines(file: BinaryIO, path: Path, rows: Any, prefix: str, middle: str) -> None:
+    """Join each row's parts into lines inside Arrow, where 100 MB/s cost little."""
+    written = 0
+    for table in read_rows(path, rows, ["body"]):
+        check_stop()
+        numbers = pc.cast(rows.slice(written, table.num_rows), pa.string())
+        written += table.num_rows
+        lines = pc.binary_join_element_wise(
+            _scalar(prefix),
+            pc.cast(numbers, pa.large_binary()),
+            _scalar(middle),
+            pc.cast(table.column("body").combine_chunks(), pa.large_binary()),
+            _scalar("}\n"),
+            _scalar(""),
+        )
+        _write_values(file, lines)
+
+
+def _scalar(text: str) -> Any:
+    return pa.scalar(text.encode(), pa.large_binary())
+
+
+def _write_values(file: BinaryIO, lines: Any) -> None:
+    """Write the values of a binary array, which lie one after the other in its buffer."""
+    for chunk in lines.chunks if isinstance(lines, pa.ChunkedArray) else [lines]:
+        _, offsets, values = chunk.buffers()
+        bounds = pa.Array.from_buffers(
+            pa.int64(), len(chunk) + 1, [None, offsets], offset=chunk.offset
+        )
+        file.write(memoryview(values)[bounds[0].as_py() : bounds[-1].as_py()])

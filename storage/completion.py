@@ -1,0 +1,150 @@
+"""Completing jobs: when every request is answered and delivered, sort the results and sum up."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, BinaryIO
+
+import polars as pl
+
+from batching.stopping import check_stop
+from storage.directory import DataDirectory
+from storage.durable import write_durably, written_durably
+from storage.ledger import Ledger, Transaction, now
+from storage.result_files import delivered_line, result_path
+
+WINDOW_BYTES = 16 << 20
+"""Results that are in memory at once while a job's results are sorted."""
+
+_READY = """
+SELECT job_id, name, slug FROM jobs
+WHERE completed_at IS NULL AND NOT endless
+    AND job_id NOT IN (
+        SELECT job_id FROM requests WHERE state IN ('pending', 'batched') OR result_id IS NULL)
+    AND job_id NOT IN (SELECT job_id FROM deliveries WHERE state = 'pending')
+ORDER BY job_id
+"""
+
+
+def jobs_to_complete(reader: Transaction) -> list[dict[str, Any]]:
+    """Return the jobs whose results are all delivered and that are not closed yet."""
+    return reader.rows(_READY)
+
+
+def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> None:
+    """Write `results.sorted.jsonl` and `summary.json` of a job and record its completion."""
+    folder = ledger.directory.outbox / slug
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_durably(folder / "results.sorted.jsonl") as file:
+        for window in _windows(ledger, job_id):
+            check_stop()
+            _write_window(file, ledger.directory, window)
+    moment = now()
+    summary = _summary(ledger, job_id, moment)
+    write_durably(folder / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
+    with ledger.transaction() as transaction:
+        if transaction.execute(
+            "UPDATE jobs SET completed_at = ? WHERE job_id = ? AND completed_at IS NULL",
+            moment, job_id,
+        ):  # fmt: skip
+            transaction.record_move("job", summary["job"], "completed", source="open")
+
+
+def _windows(ledger: Ledger, job_id: int) -> Iterator[pl.DataFrame]:
+    """Yield the job's requests in input order, cut so that a window's results fit in memory."""
+    with ledger.transaction() as reader:
+        rows = reader.frame(
+            """
+            SELECT segment, row_index, result_id,
+                (sum(coalesce(result_bytes, 0)::BIGINT) OVER (
+                    ORDER BY segment, row_index ROWS UNBOUNDED PRECEDING) // ?)::INTEGER AS slice
+            FROM requests WHERE job_id = ? ORDER BY segment, row_index
+            """,
+            WINDOW_BYTES, job_id,
+        )  # fmt: skip
+    for _, window in rows.group_by("slice", maintain_order=True):
+        yield window
+
+
+def _write_window(file: BinaryIO, directory: DataDirectory, window: pl.DataFrame) -> None:
+    """Fetch the window's results, wherever they lie, and write them in input order."""
+    first = window.row(0, named=True)
+    last = window.row(-1, named=True)
+    found = _fetch(directory, window, first, last)
+    ordered = window.join(
+        found, on=["segment", "row_index", "result_id"], how="left", maintain_order="left"
+    )
+    columns = (ordered[name] for name in ("line", "id_start", "id_end", "custom_id"))
+    file.writelines(
+        delivered_line(line, start, end, custom_id) + b"\n"
+        for line, start, end, custom_id in zip(*columns, strict=True)
+    )
+
+
+def _fetch(
+    directory: DataDirectory,
+    window: pl.DataFrame,
+    first: Mapping[str, Any],
+    last: Mapping[str, Any],
+) -> pl.DataFrame:
+    """Read the rows of the window's range; Parquet's statistics leave out other row groups."""
+    inside = pl.col("segment").is_between(first["segment"], last["segment"])
+    if first["segment"] == last["segment"]:
+        inside &= pl.col("row_index").is_between(first["row_index"], last["row_index"])
+    return pl.concat(
+        pl.scan_parquet(result_path(directory, result_id))
+        .filter(inside)
+        .select(
+            "segment", "row_index", "custom_id", "id_start", "id_end", "line",
+            pl.lit(result_id, dtype=pl.Int32).alias("result_id"),
+        )
+        .collect()
+        for result_id in window["result_id"].unique(maintain_order=True)
+    )  # fmt: skip
+
+
+def _summary(ledger: Ledger, job_id: int, moment: datetime) -> dict[str, Any]:
+    with ledger.transaction() as reader:
+        job = reader.row("SELECT name, created_at FROM jobs WHERE job_id = ?", job_id) or {}
+        sources = reader.rows(
+            "SELECT name, accepted, rejected, repeated FROM sources WHERE job_id = ? "
+            "ORDER BY taken_in_at",
+            job_id,
+        )
+        states = reader.rows(
+            "SELECT state, count(*) AS requests FROM requests WHERE job_id = ? GROUP BY state "
+            "ORDER BY state",
+            job_id,
+        )
+        models = reader.rows(_MODELS, job_id)
+        errors = reader.rows(_ERRORS, job_id)
+    return {
+        "job": job["name"],
+        "created_at": job["created_at"].isoformat(),
+        "completed_at": moment.isoformat(),
+        "requests": {row["state"]: row["requests"] for row in states},
+        "sources": sources,
+        "usage": [{name: _plain(value) for name, value in row.items()} for row in models],
+        "errors": errors,
+    }
+
+
+_MODELS = """
+SELECT model, endpoint, count(*) AS requests, sum(requests.input_tokens)::BIGINT AS input_tokens,
+    sum(requests.cached_tokens)::BIGINT AS cached_tokens,
+    sum(requests.output_tokens)::BIGINT AS output_tokens,
+    sum(requests.reasoning_tokens)::BIGINT AS reasoning_tokens
+FROM requests JOIN lanes USING (lane_id)
+WHERE job_id = ? GROUP BY model, endpoint ORDER BY model, endpoint
+"""
+
+_ERRORS = """
+SELECT error_code AS code, status_code, count(*) AS requests FROM requests
+WHERE job_id = ? AND state IN ('failed', 'cancelled')
+GROUP BY error_code, status_code ORDER BY requests DESC LIMIT 20
+"""
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Decimal) else value

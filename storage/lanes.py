@@ -1,0 +1,195 @@
+"""Lanes: what waits in each, what they may send, and why they wait."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from batching.planning import BatchLimits, LaneView, TokenRates, Wait
+from batching.retry import growing_pause_seconds
+from batching.token_limits import TokenLimit
+from storage.ledger import Ledger, Transaction, now
+
+LIVE_STATES = "('planned', 'uploaded', 'submitting', 'submitted')"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubmissionPolicy:
+    """How the settings bear on what lanes may send."""
+
+    limits: BatchLimits
+    max_wait_seconds: float
+    token_limit_of: Callable[[str, int | None], TokenLimit]
+    """From a model and the limit learned from the provider."""
+    rates_of: Callable[[str], TokenRates | None]
+    max_spend_per_day_usd: Decimal | None
+    close_at_once: bool = False
+    """Every pending request is due now (`obm run`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lane:
+    """One lane with its view at this moment."""
+
+    lane_id: int
+    account: str
+    endpoint: str
+    model: str
+    view: LaneView
+
+
+_PENDING = """
+WITH grouped AS (
+    SELECT lane_id, job_id, count(*) AS requests, sum(wire_bytes) AS bytes,
+        sum(tokens) AS tokens, sum(embedding_inputs) AS embedding_inputs,
+        sum(expected_output_tokens) AS output_tokens, min(accepted_at) AS oldest,
+        min({'segment': segment, 'row_index': row_index, 'tokens': tokens}) AS first_request
+    FROM requests
+    WHERE state = 'pending'
+    GROUP BY lane_id, job_id
+)
+SELECT lane_id, sum(requests)::BIGINT AS pending_requests, sum(bytes)::BIGINT AS pending_bytes,
+    sum(grouped.tokens)::BIGINT AS pending_tokens,
+    sum(embedding_inputs)::BIGINT AS pending_embedding_inputs,
+    sum(output_tokens)::BIGINT AS pending_output_tokens,
+    min(first_request).tokens AS first_tokens, min(oldest) AS oldest,
+    bool_or(
+        oldest + to_microseconds((coalesce(max_wait_seconds, ?) * 1e6)::BIGINT) <= ?
+        OR coalesce(flush_requested_at >= oldest, false)
+    ) AS due
+FROM grouped JOIN jobs USING (job_id)
+WHERE NOT jobs.paused
+GROUP BY lane_id
+"""
+
+_LANES = f"""
+SELECT lanes.*, pending.* EXCLUDE (lane_id), accounts.trouble,
+    coalesce(live.tokens, 0) AS live_tokens, coalesce(live.unsent, 0) AS unsent_batches
+FROM lanes
+LEFT JOIN ({_PENDING}) AS pending USING (lane_id)
+LEFT JOIN accounts USING (account)
+LEFT JOIN (
+    SELECT lane_id, sum(tokens)::BIGINT AS tokens,
+        count(*) FILTER (WHERE state IN ('planned', 'uploaded')) AS unsent
+    FROM batches WHERE state IN {LIVE_STATES} GROUP BY lane_id
+) AS live USING (lane_id)
+ORDER BY pending.oldest NULLS LAST, lane_id
+"""
+
+
+def read_lanes(reader: Transaction, policy: SubmissionPolicy, *, at: datetime) -> list[Lane]:
+    """Return every lane, the one with the oldest pending request first."""
+    return [_lane(row, policy) for row in reader.rows(_LANES, policy.max_wait_seconds, at)]
+
+
+def _lane(row: Mapping[str, Any], policy: SubmissionPolicy) -> Lane:
+    limit = policy.token_limit_of(row["model"], row["learned_limit"])
+    view = LaneView(
+        pending_requests=row["pending_requests"] or 0,
+        pending_bytes=row["pending_bytes"] or 0,
+        pending_tokens=row["pending_tokens"] or 0,
+        pending_embedding_inputs=row["pending_embedding_inputs"] or 0,
+        pending_output_tokens=row["pending_output_tokens"] or 0,
+        first_tokens=row["first_tokens"] or 0,
+        due=policy.close_at_once or bool(row["due"]),
+        live_tokens=row["live_tokens"],
+        unsent_batches=row["unsent_batches"],
+        paused=row["paused"],
+        account_trouble=row["trouble"],
+        backoff_until=row["backoff_until"],
+        token_limit=limit.tokens,
+        token_limit_certain=limit.certain,
+        rates=policy.rates_of(row["model"]),
+    )
+    return Lane(
+        lane_id=row["lane_id"],
+        account=row["account"],
+        endpoint=row["endpoint"],
+        model=row["model"],
+        view=view,
+    )
+
+
+def budget_left_usd(
+    reader: Transaction, policy: SubmissionPolicy, *, at: datetime
+) -> Decimal | None:
+    """Return what may still be committed this UTC day; None without a limit."""
+    if policy.max_spend_per_day_usd is None:
+        return None
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    spent = reader.value(
+        """
+        SELECT sum(coalesce(cost_usd, expected_cost_usd)) FROM batches
+        WHERE state IN ('planned', 'uploaded') OR intent_at >= ?
+        """,
+        midnight,
+    )
+    return policy.max_spend_per_day_usd - (spent or Decimal(0))
+
+
+def record_wait(transaction: Transaction, lane_id: int, wait: Wait | None) -> None:
+    """Store why a lane waits; since when stays as long as the reason does."""
+    transaction.execute(
+        """
+        UPDATE lanes SET wait_reason = $1::VARCHAR, wait_detail = $2::VARCHAR,
+            waiting_since = CASE
+                WHEN $1::VARCHAR IS NULL THEN NULL
+                WHEN wait_reason IS NOT DISTINCT FROM $1::VARCHAR THEN waiting_since
+                ELSE $3::TIMESTAMP END
+        WHERE lane_id = $4 AND (wait_reason IS DISTINCT FROM $1::VARCHAR
+            OR wait_detail IS DISTINCT FROM $2::VARCHAR)
+        """,
+        wait.reason.value if wait else None,
+        wait.detail if wait else None,
+        now(),
+        lane_id,
+    )
+
+
+def back_off(
+    transaction: Transaction,
+    lane_id: int,
+    *,
+    first_seconds: float,
+    longest_seconds: float,
+    at_least_seconds: float = 0.0,
+    learned_limit: int | None = None,
+) -> datetime:
+    """Count a refusal of the lane and return until when it pauses; keep a limit it taught."""
+    refusals = transaction.value("SELECT refusals FROM lanes WHERE lane_id = ?", lane_id) + 1
+    pause_seconds = growing_pause_seconds(
+        refusals, first_seconds=first_seconds, longest_seconds=longest_seconds
+    )
+    until = now() + timedelta(seconds=max(pause_seconds, at_least_seconds))
+    transaction.execute(
+        "UPDATE lanes SET refusals = ?, backoff_until = ? WHERE lane_id = ?",
+        refusals, until, lane_id,
+    )  # fmt: skip
+    if learned_limit is not None:
+        transaction.execute(
+            "UPDATE lanes SET learned_limit = ?, learned_at = ? WHERE lane_id = ?",
+            learned_limit, now(), lane_id,
+        )  # fmt: skip
+    return until
+
+
+def end_backoff(transaction: Transaction, lane_id: int) -> None:
+    """Forget the lane's refusals: the provider has really accepted a batch of it."""
+    transaction.execute(
+        "UPDATE lanes SET refusals = 0, backoff_until = NULL WHERE lane_id = ? AND refusals > 0",
+        lane_id,
+    )
+
+
+def set_paused(ledger: Ledger, lane_id: int, *, paused: bool, actor: str) -> bool:
+    """Pause or resume a lane; return whether that changed anything."""
+    with ledger.transaction() as transaction:
+        changed = transaction.execute(
+            "UPDATE lanes SET paused = ? WHERE lane_id = ? AND paused <> ?",
+            paused, lane_id, paused,
+        )  # fmt: skip
+        if changed:
+            target = "paused" if paused else "running"
+            transaction.record_move("lane", lane_id, target, actor=actor)
+        return bool(changed)

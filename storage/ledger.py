@@ -1,0 +1,242 @@
+"""The ledger: a DuckDB file that is opened for one transaction under a file lock.
+
+The order is fixed: take the lock, open, begin, commit, close (which checkpoints), release.
+Nothing else may open the file itself: closing any other handle on it inside the same process
+would silently drop DuckDB's own lock (POSIX locks go with the first close).
+"""
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import polars as pl
+
+from batching.errors import ConfigurationError, DiskFull
+from storage.directory import DataDirectory
+from storage.locks import exclusive_lock
+
+logger = logging.getLogger(__name__)
+
+STORAGE_VERSION = "v1.5.0"
+"""The file format: set once, at creation; DuckDB 1.5 can read it too."""
+
+_one_transaction_at_a_time = threading.Lock()
+
+
+def now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+class Transaction:
+    """An open connection in which everything happens together or not at all."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, *parameters: object) -> int:
+        """Run a statement; return how many rows an INSERT, UPDATE or DELETE touched."""
+        self._connection.execute(sql, [_to_ledger(value) for value in parameters])
+        row = self._connection.fetchone() if self._connection.description else None
+        return int(row[0]) if row and isinstance(row[0], int) else 0
+
+    def rows(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        """Return the rows of a query as dictionaries, times in UTC."""
+        cursor = self._connection.execute(sql, [_to_ledger(value) for value in parameters])
+        names = [column[0] for column in cursor.description]
+        return [
+            {name: _from_ledger(value) for name, value in zip(names, row, strict=True)}
+            for row in cursor.fetchall()
+        ]
+
+    def row(self, sql: str, *parameters: object) -> dict[str, Any] | None:
+        """Return the first row of a query, or None."""
+        found = self.rows(sql, *parameters)
+        return found[0] if found else None
+
+    def value(self, sql: str, *parameters: object) -> Any:
+        """Return the first value of the first row of a query, or None."""
+        row = self._connection.execute(sql, [_to_ledger(value) for value in parameters]).fetchone()
+        return _from_ledger(row[0]) if row else None
+
+    def frame(self, sql: str, *parameters: object) -> pl.DataFrame:
+        """Return the rows of a query as a Polars frame (times without zone, in UTC)."""
+        cursor = self._connection.execute(sql, [_to_ledger(value) for value in parameters])
+        return pl.DataFrame(cursor.to_arrow_table())
+
+    @contextmanager
+    def table(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
+        """Let queries read the frame under the name."""
+        self._connection.register(name, frame.to_arrow())
+        try:
+            yield
+        finally:
+            self._connection.unregister(name)
+
+    def record_move(
+        self,
+        entity: str,
+        entity_id: object,
+        target: str,
+        *,
+        source: str | None = None,
+        reason: str | None = None,
+        actor: str = "pipeline",
+    ) -> None:
+        """Write one line of the audit trail."""
+        self.execute(
+            "INSERT INTO transitions VALUES (?, ?, ?, ?, ?, ?, ?)",
+            now(), entity, str(entity_id), source, target, reason, actor,
+        )  # fmt: skip
+
+
+class Ledger:
+    """The one truth about state; every verb of storage is one transaction in here."""
+
+    def __init__(self, directory: DataDirectory, *, memory_bytes: int = 1_000_000_000) -> None:
+        self.directory = directory
+        self._memory_bytes = memory_bytes
+
+    @classmethod
+    def open(cls, directory: DataDirectory, *, memory_bytes: int = 1_000_000_000) -> Self:
+        """Return the ledger of the directory, created and migrated to this version."""
+        ledger = cls(directory, memory_bytes=memory_bytes)
+        ledger._migrate()
+        return ledger
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Hold the ledger alone; commit at the end, roll back on any error."""
+        with _one_transaction_at_a_time, exclusive_lock(self.directory.ledger_lock):
+            with self._connected() as connection:
+                connection.execute("BEGIN")
+                try:
+                    yield Transaction(connection)
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+
+    @contextmanager
+    def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        try:
+            connection = duckdb.connect(
+                str(self.directory.ledger),
+                config=connection_settings(self.directory, memory_bytes=self._memory_bytes)
+                | {"storage_compatibility_version": STORAGE_VERSION},
+            )
+            try:
+                connection.execute("SET TimeZone = 'UTC'")
+                yield connection
+            finally:
+                connection.close()
+        except duckdb.Error as error:
+            raise _explained(error, self.directory.ledger) from error
+
+    def _migrate(self) -> None:
+        """Bring the schema to this version; refuse a ledger of a newer one."""
+        from storage.backups import back_up  # noqa: PLC0415 - backups need the ledger
+
+        wanted = migrations()
+        with _one_transaction_at_a_time, exclusive_lock(self.directory.ledger_lock):
+            existed = self.directory.ledger.exists()
+            with self._connected() as connection:
+                found = schema_version(connection)
+            if found > len(wanted):
+                raise ConfigurationError(
+                    f"the ledger {self.directory.ledger} was written by a newer version "
+                    f"(schema {found}, this version knows {len(wanted)}): "
+                    "install that version again, or point OBM_DATA_DIR at another folder"
+                )
+            if found == len(wanted):
+                return
+            if existed and found:
+                back_up(self.directory, label=f"before-schema-{len(wanted)}")
+            for number in range(found + 1, len(wanted) + 1):
+                self._apply(number, wanted[number - 1])
+
+    def _apply(self, number: int, sql: str) -> None:
+        with self._connected() as connection:
+            connection.execute("BEGIN")
+            connection.execute(sql)
+            if number == 1:
+                connection.execute(
+                    "INSERT INTO meta VALUES ('installation', ?)", [secrets.token_hex(4)]
+                )
+            connection.execute("DELETE FROM meta WHERE key = 'schema_version'")
+            connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", [str(number)])
+            connection.execute("COMMIT")
+            connection.execute("CHECKPOINT")
+        logger.info("ledger migrated", extra={"schema_version": number})
+
+    def installation(self) -> str:
+        """Return the name of this installation, the first part of its wire ids."""
+        with self.transaction() as transaction:
+            return str(transaction.value("SELECT value FROM meta WHERE key = 'installation'"))
+
+
+def connection_settings(directory: DataDirectory, *, memory_bytes: int) -> dict[str, Any]:
+    """Return what every connection is opened with: bounded and offline."""
+    return {
+        "threads": min(2, os.cpu_count() or 1),
+        "memory_limit": f"{memory_bytes // 1_000_000}MB",
+        "temp_directory": str(directory.spill),
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the schema version of an open ledger; 0 for an empty file."""
+    known = connection.execute(
+        "SELECT count(*) FROM information_schema.tables WHERE table_name = 'meta'"
+    ).fetchone()
+    if not known or not known[0]:
+        return 0
+    row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def migrations() -> list[str]:
+    """Return the SQL of every migration, in order."""
+    folder = resources.files("storage") / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(folder / name).read_text(encoding="utf-8") for name in names]
+
+
+def _to_ledger(value: object) -> object:
+    """Return the value as the ledger keeps it: times in UTC without a zone, paths as text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _from_ledger(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+def _explained(error: duckdb.Error, path: Path) -> Exception:
+    """Return the error that a person can act on."""
+    text = str(error)
+    if "No space left" in text or "could not write" in text.lower():
+        return DiskFull(f"no space left while writing {path}: free some, then it goes on by itself")
+    if isinstance(error, duckdb.IOException) and "lock" in text:
+        return ConfigurationError(
+            f"another program has {path} open: close it ({text.splitlines()[0]})"
+        )
+    if isinstance(error, (duckdb.SerializationException, duckdb.IOException)):
+        return ConfigurationError(
+            f"the ledger {path} cannot be read ({text.splitlines()[0]}): "
+            f"restore the newest copy from {path.parent / 'backups'}"
+        )
+    return error

@@ -1,0 +1,176 @@
+"""The outbox: results as files, exactly one line for every accepted request.
+
+A part (the results of one batch for one job) is appended to the job's `results.jsonl`, then
+recorded with its offsets. What lies behind the last recorded offset comes from a crash and is
+cut off before anything is appended, so no line is ever there twice.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from batching.stopping import check_stop
+from storage.directory import DataDirectory
+from storage.durable import disk_errors, written_durably
+from storage.ledger import Ledger, Transaction, now
+from storage.result_files import delivered_line, result_path
+
+PART_COLUMNS = (
+    "custom_id", "status", "status_code", "model", "finish_reason", "input_tokens",
+    "cached_tokens", "output_tokens", "reasoning_tokens", "content", "error_code",
+    "error_message", "request_id",
+)  # fmt: skip
+FIRST_FILE = "results.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """The results of one result file that belong to one job."""
+
+    delivery_id: int
+    job_id: int
+    result_id: int
+    rows: int
+    job: str
+    slug: str
+    endless: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where results of a job go next: behind everything that was recorded."""
+
+    folder: str
+    file: str
+    offset: int
+
+
+def pending_parts(reader: Transaction, *, most: int) -> list[Part]:
+    """Return parts that are to be delivered, oldest first."""
+    rows = reader.rows(
+        """
+        SELECT delivery_id, deliveries.job_id, result_id, rows, name AS job, slug, endless
+        FROM deliveries JOIN jobs USING (job_id)
+        WHERE state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= ?)
+        ORDER BY delivery_id LIMIT ?
+        """,
+        now(), most,
+    )  # fmt: skip
+    return [Part(**row) for row in rows]
+
+
+def deliver_part(ledger: Ledger, part: Part) -> int:
+    """Append a part to its job's results, write its Parquet file, record both.
+
+    Returns the bytes appended. Nobody else may deliver to the same job meanwhile.
+    """
+    directory = ledger.directory
+    with ledger.transaction() as reader:
+        place = _next_place(reader, directory, part)
+    folder = directory.outbox / place.folder
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    end = _append(folder, place, part, directory)
+    with ledger.transaction() as transaction:
+        transaction.execute(
+            """
+            UPDATE deliveries SET state = 'delivered', attempts = attempts + 1, folder = ?,
+                file = ?, start_offset = ?, end_offset = ?, delivered_at = ?, problem = NULL
+            WHERE delivery_id = ? AND state = 'pending'
+            """,
+            place.folder, place.file, place.offset, end, now(), part.delivery_id,
+        )  # fmt: skip
+    return end - place.offset
+
+
+def _next_place(reader: Transaction, directory: DataDirectory, part: Part) -> Place:
+    folder = f"{part.slug}/{_day(now())}" if part.endless else part.slug
+    ends = {
+        row["file"]: row["end_offset"]
+        for row in reader.rows(
+            "SELECT file, max(end_offset) AS end_offset FROM deliveries "
+            "WHERE folder = ? AND state = 'delivered' GROUP BY file",
+            folder,
+        )
+    }
+    number = max(map(_number, ends), default=1)
+    name = _file_name(number)
+    recorded = ends.get(name, 0)
+    if recorded and _size(directory.outbox / folder / name) < recorded:
+        # The user took the file away, or cut it: it is theirs now, we begin a new one.
+        name, recorded = _file_name(number + 1), 0
+    return Place(folder=folder, file=name, offset=recorded)
+
+
+def _append(folder: Path, place: Place, part: Part, directory: DataDirectory) -> int:
+    path = folder / place.file
+    part_name = f"part-{_part_label(part.result_id)}.parquet"
+    with (
+        disk_errors(path),
+        path.open("ab") as results,
+        written_durably(folder / "parts" / part_name) as part_file,
+    ):
+        results.truncate(place.offset)
+        results.seek(place.offset)
+        writer: Any = None
+        for table in _tables(result_path(directory, part.result_id), part.job_id):
+            lines = _delivered(table)
+            results.writelines(lines)
+            part_table = _part_table(table, lines)
+            writer = writer or pq.ParquetWriter(part_file, part_table.schema, compression="zstd")
+            writer.write_table(part_table)
+        if writer is not None:
+            writer.close()
+        results.flush()
+        os.fsync(results.fileno())
+        return results.tell()
+
+
+def _tables(path: Path, job_id: int) -> Iterator[Any]:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        for group in range(file.num_row_groups):
+            check_stop()
+            table = file.read_row_group(group)
+            mine = table.filter(pc.equal(table.column("job_id"), job_id))
+            if mine.num_rows:
+                yield mine
+
+
+def _delivered(table: Any) -> list[bytes]:
+    columns = (table.column(name).to_pylist() for name in ("line", "id_start", "id_end"))
+    ids = table.column("custom_id").to_pylist()
+    return [
+        delivered_line(line, start, end, custom_id) + b"\n"
+        for line, start, end, custom_id in zip(*columns, ids, strict=True)
+    ]
+
+
+def _part_table(table: Any, lines: list[bytes]) -> Any:
+    text = [line[:-1].decode("utf-8", "replace") for line in lines]
+    return table.select(PART_COLUMNS).append_column("line", pa.array(text, pa.string()))
+
+
+def _part_label(result_id: int) -> str:
+    return f"{result_id:06d}" if result_id >= 0 else f"own-{-result_id:06d}"
+
+
+def _file_name(number: int) -> str:
+    return FIRST_FILE if number == 1 else f"results-{number}.jsonl"
+
+
+def _number(file: str) -> int:
+    return int(file.removeprefix("results").removeprefix("-").removesuffix(".jsonl") or 1)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1
+
+
+def _day(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d")

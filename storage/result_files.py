@@ -1,0 +1,160 @@
+"""Result files: `results/<batch>.parquet`, the truth about every answer.
+
+The wire line is kept byte for byte; every other column is derived from it.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batching.result_lines import OddLine, OwnCode, ResultLine, own_result_line, read_result_line
+from batching.stopping import check_stop
+from storage.directory import DataDirectory
+from storage.durable import written_durably
+
+ROWS_A_GROUP = 5_000
+BYTES_A_GROUP = 8 << 20
+
+SCHEMA = pa.schema(
+    [
+        pa.field("segment", pa.int32(), nullable=False),
+        pa.field("row_index", pa.int32(), nullable=False),
+        pa.field("job_id", pa.int32(), nullable=False),
+        pa.field("custom_id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("status_code", pa.int16()),
+        pa.field("error_code", pa.string()),
+        pa.field("error_message", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("input_tokens", pa.int32()),
+        pa.field("cached_tokens", pa.int32()),
+        pa.field("output_tokens", pa.int32()),
+        pa.field("reasoning_tokens", pa.int32()),
+        pa.field("request_id", pa.string()),
+        pa.field("content", pa.string()),
+        pa.field("id_start", pa.int32(), nullable=False),
+        pa.field("id_end", pa.int32(), nullable=False),
+        pa.field("line", pa.binary(), nullable=False),
+    ]
+)
+_PLAIN = ["line", "content", "custom_id", "request_id"]
+_DICTIONARY = [name for name in SCHEMA.names if name not in _PLAIN]
+
+
+def result_path(directory: DataDirectory, result_id: int) -> Path:
+    """Return where results are kept: by batch, or `own-…` for those made here."""
+    name = f"{result_id:06d}" if result_id >= 0 else f"own-{-result_id:06d}"
+    return directory.results / f"{name}.parquet"
+
+
+def delivered_line(line: bytes, id_start: int, id_end: int, custom_id: str) -> bytes:
+    """Return the provider's line with the user's custom_id in place of the wire id."""
+    return line[:id_start] + msgspec.json.encode(custom_id) + line[id_end:]
+
+
+def write_provider_results(target: Path, finals: pl.DataFrame, files: Mapping[int, Path]) -> int:
+    """Write the results of these requests, in their order; return the bytes of the file.
+
+    `finals` has the place of each line (`file`, `offset`, `length`), as `reconcile` gives it.
+    """
+    handles = {file: os.open(path, os.O_RDONLY) for file, path in files.items()}
+    try:
+        return _write(target, (_provider_rows(group, handles) for group in _groups(finals)))
+    finally:
+        for handle in handles.values():
+            os.close(handle)
+
+
+def write_own_results(target: Path, finals: Iterator[pl.DataFrame]) -> int:
+    """Write results for requests that no provider line exists for; return the file's bytes.
+
+    Each frame has segment, row_index, job_id, custom_id, state, own_code and detail.
+    """
+    return _write(target, (_own_rows(group) for frame in finals for group in _slices(frame)))
+
+
+def _write(target: Path, groups: Iterator[dict[str, list[Any]]]) -> int:
+    with (
+        written_durably(target) as file,
+        pq.ParquetWriter(
+            file,
+            SCHEMA,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=_DICTIONARY,
+            write_statistics=["segment", "row_index", "job_id"],
+        ) as writer,
+    ):
+        for columns in groups:
+            check_stop()
+            writer.write_table(pa.table(columns, schema=SCHEMA))
+    return target.stat().st_size
+
+
+def _groups(finals: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Cut the rows so that no group holds more than a few megabytes of lines."""
+    bounds = finals.select(
+        (pl.col("length").cum_sum() // BYTES_A_GROUP).alias("by_bytes"),
+        (pl.int_range(pl.len()) // ROWS_A_GROUP).alias("by_rows"),
+    )
+    for _, group in finals.with_columns(bounds).group_by(
+        "by_bytes", "by_rows", maintain_order=True
+    ):
+        yield group
+
+
+def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    yield from frame.iter_slices(ROWS_A_GROUP)
+
+
+def _provider_rows(group: pl.DataFrame, handles: Mapping[int, int]) -> dict[str, list[Any]]:
+    places = zip(group["file"], group["offset"], group["length"], strict=True)
+    lines = [os.pread(handles[file], length, offset) for file, offset, length in places]
+    return _columns(group, lines, [_read(line) for line in lines], group["state"].to_list())
+
+
+def _own_rows(group: pl.DataFrame) -> dict[str, list[Any]]:
+    told = zip(group["custom_id"], group["own_code"], group["detail"], strict=True)
+    lines = [own_result_line(custom_id, OwnCode(code), detail) for custom_id, code, detail in told]
+    return _columns(group, lines, [_read(line) for line in lines], group["state"].to_list())
+
+
+def _read(line: bytes) -> ResultLine:
+    found = read_result_line(line)
+    if isinstance(found, OddLine):
+        raise ValueError(f"a line that was a result before is none now: {found.reason}")
+    return found
+
+
+def _columns(
+    group: pl.DataFrame, lines: Sequence[bytes], read: Sequence[ResultLine], states: Sequence[str]
+) -> dict[str, list[Any]]:
+    usages = [line.usage for line in read]
+    return {
+        "segment": group["segment"].to_list(),
+        "row_index": group["row_index"].to_list(),
+        "job_id": group["job_id"].to_list(),
+        "custom_id": group["custom_id"].to_list(),
+        "status": list(states),
+        "status_code": [line.status_code for line in read],
+        "error_code": [line.error_code for line in read],
+        "error_message": [line.error_message for line in read],
+        "model": [line.model for line in read],
+        "finish_reason": [line.finish_reason for line in read],
+        "input_tokens": [usage and usage.input_tokens for usage in usages],
+        "cached_tokens": [usage and usage.cached_tokens for usage in usages],
+        "output_tokens": [usage and usage.output_tokens for usage in usages],
+        "reasoning_tokens": [usage and usage.reasoning_tokens for usage in usages],
+        "request_id": [line.request_id for line in read],
+        "content": [line.content for line in read],
+        "id_start": [line.id_start for line in read],
+        "id_end": [line.id_end for line in read],
+        "line": list(lines),
+    }

@@ -1,0 +1,216 @@
+"""Merging results into the ledger: requests get their verdicts, jobs their deliveries."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+
+from batching.lifecycle import BatchState, RequestState
+from batching.retry import RetryLimits
+from storage.answer_files import AnswerIndex, index_answers, write_odd_lines
+from storage.batch_files import odd_lines_path
+from storage.batches import Batch, dispose_of_files, move
+from storage.ledger import Ledger, Transaction, now
+from storage.reconciliation import Reconciled, reconcile
+from storage.result_files import result_path, write_own_results, write_provider_results
+
+OWN_RESULTS_A_FILE = 1_000_000
+
+CostOf = Callable[[str, pl.DataFrame], Decimal | None]
+"""From a model and the usage of its results to what they cost; None if no price is known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """What a batch brought, by number of requests."""
+
+    succeeded: int
+    failed: int
+    cancelled: int
+    returned: int
+    odd_lines: int
+
+
+def collect_batch(
+    ledger: Ledger,
+    batch: Batch,
+    files: dict[int, Path],
+    *,
+    installation: str,
+    complete: bool,
+    limits: RetryLimits,
+    cost_of: CostOf,
+) -> Collected:
+    """Read the downloaded files of an ended batch and record every request's verdict.
+
+    `files` holds those that exist; `complete` says that no other file could hold a line.
+    Done again after a crash it writes the same file and records it once.
+    """
+    index = AnswerIndex()
+    for file, path in files.items():
+        index_answers(
+            index, path, file=file, installation=installation,
+            batch_status=batch.provider_status or "",
+        )  # fmt: skip
+    found = reconcile(
+        _members(ledger, batch.batch_id),
+        index,
+        complete=complete,
+        cancelled_outside=batch.provider_status == "cancelled" and not batch.cancel_requested,
+        limits=limits,
+    )
+    if found.odd:
+        write_odd_lines(odd_lines_path(ledger.directory, batch.batch_id), files, list(found.odd))
+    finals = found.requests.filter(
+        (pl.col("state") != RequestState.PENDING.value) & pl.col("own_code").is_null()
+    )
+    size = 0
+    if finals.height:
+        target = result_path(ledger.directory, batch.batch_id)
+        size = write_provider_results(target, finals, files)
+    return _merge(ledger, batch, found, finals, size, cost_of)
+
+
+def _members(ledger: Ledger, batch_id: int) -> pl.DataFrame:
+    with ledger.transaction() as reader:
+        return reader.frame(
+            "SELECT segment, row_index, job_id, custom_id, attempts, returns, cancel_requested "
+            "FROM requests WHERE batch_id = ? AND state = 'batched' ORDER BY segment, row_index",
+            batch_id,
+        )
+
+
+def _merge(
+    ledger: Ledger,
+    batch: Batch,
+    found: Reconciled,
+    finals: pl.DataFrame,
+    size: int,
+    cost_of: CostOf,
+) -> Collected:
+    collected = Collected(
+        succeeded=found.count(RequestState.SUCCEEDED),
+        failed=found.count(RequestState.FAILED),
+        cancelled=found.count(RequestState.CANCELLED),
+        returned=found.count(RequestState.PENDING),
+        odd_lines=len(found.odd),
+    )
+    usage = found.requests.filter(pl.col("input_tokens").is_not_null())
+    with ledger.transaction() as transaction:
+        moved = move(
+            transaction, batch.batch_id, BatchState.COLLECTED, finished_at=now(),
+            succeeded=collected.succeeded, failed=collected.failed,
+            cancelled=collected.cancelled, returned=collected.returned,
+            odd_lines=collected.odd_lines, cost_usd=cost_of(batch.model, usage),
+            **{name: int(usage[name].sum() or 0) for name in _USAGE},
+        )  # fmt: skip
+        if moved:
+            _update_requests(transaction, batch.batch_id, found.requests)
+            dispose_of_files(transaction, batch.batch_id)
+            if finals.height:
+                _add_result(transaction, batch.batch_id, batch.batch_id, finals, size)
+    return collected
+
+
+_USAGE = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+
+
+def _update_requests(transaction: Transaction, batch_id: int, verdicts: pl.DataFrame) -> None:
+    narrow = verdicts.select(
+        "segment", "row_index", "state", "attempts_now", "returns_now", "own_code",
+        "length", "status_code", "error_code", *_USAGE,
+    )  # fmt: skip
+    with transaction.table("verdicts", narrow):
+        transaction.execute(
+            """
+            UPDATE requests SET
+                state = verdicts.state,
+                batch_id = CASE WHEN verdicts.state = 'pending' THEN NULL ELSE $1 END,
+                attempts = verdicts.attempts_now,
+                returns = verdicts.returns_now,
+                finished_at = CASE WHEN verdicts.state = 'pending' THEN NULL
+                    ELSE $2::TIMESTAMP END,
+                result_id = CASE WHEN verdicts.state = 'pending' OR own_code IS NOT NULL
+                    THEN NULL ELSE $1 END,
+                result_bytes = verdicts.length,
+                status_code = verdicts.status_code,
+                error_code = coalesce(verdicts.own_code, verdicts.error_code),
+                input_tokens = verdicts.input_tokens,
+                cached_tokens = verdicts.cached_tokens,
+                output_tokens = verdicts.output_tokens,
+                reasoning_tokens = verdicts.reasoning_tokens
+            FROM verdicts
+            WHERE requests.segment = verdicts.segment
+                AND requests.row_index = verdicts.row_index
+                AND requests.batch_id = $1 AND requests.state = 'batched'
+            """,
+            batch_id,
+            now(),
+        )
+
+
+def _add_result(
+    transaction: Transaction, result_id: int, batch_id: int | None, finals: pl.DataFrame, size: int
+) -> None:
+    """Record a result file and the duty to deliver it, one delivery a job."""
+    transaction.execute(
+        "INSERT INTO results VALUES (?, ?, ?, ?, ?)",
+        result_id, batch_id, finals.height, size, now(),
+    )  # fmt: skip
+    jobs = finals.group_by("job_id").len().sort("job_id")
+    first = (transaction.value("SELECT max(delivery_id) FROM deliveries") or 0) + 1
+    for number, (job_id, rows) in enumerate(jobs.iter_rows()):
+        transaction.execute(
+            """
+            INSERT INTO deliveries (delivery_id, job_id, result_id, destination, state, rows,
+                created_at, attempts)
+            VALUES (?, ?, ?, 'file', 'pending', ?, ?, 0)
+            """,
+            first + number, job_id, result_id, rows, now(),
+        )  # fmt: skip
+
+
+def own_results_waiting(reader: Transaction) -> int:
+    """Return how many final requests have no result yet, because no provider line exists."""
+    return int(
+        reader.value(
+            "SELECT count(*) FROM requests WHERE result_id IS NULL "
+            "AND state IN ('succeeded', 'failed', 'cancelled')"
+        )
+    )
+
+
+def write_own_results_of_requests(ledger: Ledger) -> int:
+    """Write a result for every final request that has none; return how many those were.
+
+    They are requests that ended here: cancelled, refused, worn out, or without an answer.
+    """
+    with ledger.transaction() as reader:
+        waiting = reader.frame(
+            """
+            SELECT segment, row_index, job_id, custom_id, requests.state,
+                error_code AS own_code, batches.fault_message AS detail
+            FROM requests LEFT JOIN batches
+                ON batches.batch_id = requests.batch_id
+                AND error_code IN ('obm_batch_refused', 'obm_batch_lost')
+            WHERE result_id IS NULL AND requests.state IN ('failed', 'cancelled')
+            ORDER BY segment, row_index LIMIT ?
+            """,
+            OWN_RESULTS_A_FILE,
+        )
+        lowest = reader.value("SELECT min(result_id) FROM results") or 0
+    if not waiting.height:
+        return 0
+    result_id = min(lowest, 0) - 1
+    size = write_own_results(result_path(ledger.directory, result_id), iter([waiting]))
+    with ledger.transaction() as transaction, transaction.table("waiting", waiting):
+        transaction.execute(
+            "UPDATE requests SET result_id = ?, result_bytes = 300 FROM waiting "
+            "WHERE requests.segment = waiting.segment AND requests.row_index = waiting.row_index "
+            "AND requests.result_id IS NULL AND requests.state = waiting.state",
+            result_id,
+        )
+        _add_result(transaction, result_id, None, waiting, size)
+    return waiting.height

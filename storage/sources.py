@@ -1,0 +1,325 @@
+"""Taking sources into the ledger: which job they belong to, what they repeat, what is new."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from batching.jobs import JobSettings, slug
+
+from storage.ledger import Ledger, Transaction, now
+from storage.segments import WrittenSegment
+
+
+class SourceOutcome(StrEnum):
+    """What became of a source."""
+
+    TAKEN_IN = "taken_in"
+    SEEN_BEFORE = "seen_before"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceRecord:
+    """One pass over a source: a file, or what it has grown by since the last pass."""
+
+    source_id: str
+    part: int
+    name: str
+    content_hash: str
+    start_offset: int
+    end_offset: int
+    accepted: int
+    rejected: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobChoice:
+    """The job that a source joins or begins."""
+
+    name: str
+    job_id: int | None
+    """None: the job begins with this source."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repeat:
+    """A row of a new segment whose custom_id its job has already."""
+
+    segment: int
+    row_index: int
+    line: int
+    custom_id: str
+    same_payload: bool
+    earlier_line: int | None
+    """The line of the same source that had it first, or None if it was another source."""
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it says again what an earlier source said: nothing to do, nothing wrong."""
+        return self.same_payload and self.earlier_line is None
+
+
+def choose_job(ledger: Ledger, *, stem: str, settings: JobSettings, source_id: str) -> JobChoice:
+    """Return the job for a source: its label's, or one named after the file.
+
+    Files of one label join one job. A stem that another source has taken gets `-2`, `-3`, ….
+    A source that is read on (it has grown) stays with its job.
+    """
+    with ledger.transaction() as reader:
+        known = reader.value(
+            "SELECT job_id FROM sources WHERE source_id = ? AND job_id IS NOT NULL", source_id
+        )
+        if known is not None:
+            name = reader.value("SELECT name FROM jobs WHERE job_id = ?", known)
+            return JobChoice(name=name, job_id=known)
+        taken = {row["name"]: row for row in reader.rows("SELECT name, label, job_id FROM jobs")}
+    if settings.label:
+        match = next((row for row in taken.values() if row["label"] == settings.label), None)
+        if match is not None:
+            return JobChoice(name=match["name"], job_id=match["job_id"])
+    name = next(_free_names(settings.label or stem, set(taken)))
+    return JobChoice(name=name, job_id=None)
+
+
+def _free_names(wanted: str, taken: set[str]) -> Iterator[str]:
+    slugs = {slug(name) for name in taken}
+    number = 1
+    while True:
+        name = wanted if number == 1 else f"{wanted}-{number}"
+        if name not in taken and slug(name) not in slugs:
+            yield name
+        number += 1
+
+
+def seen_before(ledger: Ledger, *, content_hash: str, start_offset: int) -> str | None:
+    """Return the name of the job that took in the same content before, or None."""
+    with ledger.transaction() as reader:
+        found = reader.value(
+            "SELECT jobs.name FROM sources JOIN jobs USING (job_id) "
+            "WHERE content_hash = ? AND start_offset = ? AND outcome = ? LIMIT 1",
+            content_hash, start_offset, SourceOutcome.TAKEN_IN,
+        )  # fmt: skip
+    return None if found is None else str(found)
+
+
+def next_segment(ledger: Ledger, folder: Path) -> int:
+    """Return a segment number that neither the ledger nor the folder has used."""
+    with ledger.transaction() as reader:
+        highest = reader.value("SELECT max(segment) FROM segments") or 0
+    on_disk = [int(path.stem) for path in folder.glob("*.parquet") if path.stem.isdigit()]
+    return max([highest, *on_disk]) + 1
+
+
+def find_repeats(
+    ledger: Ledger,
+    segments: Sequence[WrittenSegment],
+    *,
+    id_hashes: "np.ndarray[Any, np.dtype[np.uint64]]",
+    job_id: int | None,
+) -> list[Repeat]:
+    """Return the rows of new segments whose custom_id occurs earlier in the job.
+
+    The hashes decide in one sorted pass who is suspect; only suspects are compared by text.
+    """
+    if not segments:
+        return []
+    suspects = _repeated_values(id_hashes)
+    with ledger.transaction() as reader:
+        known: dict[str, int] = {}
+        if job_id is not None:
+            hashes = pl.DataFrame({"id_hash": np.unique(id_hashes)})
+            with reader.table("new_hashes", hashes):
+                known_frame = reader.frame(
+                    "SELECT custom_id, id_hash, payload_hash FROM requests "
+                    "WHERE job_id = ? AND id_hash IN (SELECT id_hash FROM new_hashes) "
+                    "ORDER BY segment, row_index",
+                    job_id,
+                )
+            suspects = np.union1d(suspects, known_frame["id_hash"].to_numpy())
+            known = dict(zip(known_frame["custom_id"], known_frame["payload_hash"], strict=True))
+        if not len(suspects):
+            return []
+        with reader.table("suspects", pl.DataFrame({"id_hash": suspects})):
+            rows = [row for segment in segments for row in _suspect_rows(reader, segment)]
+    return list(_repeats(rows, known))
+
+
+def _repeated_values(
+    hashes: "np.ndarray[Any, np.dtype[np.uint64]]",
+) -> "np.ndarray[Any, np.dtype[np.uint64]]":
+    ordered = np.sort(hashes)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def _suspect_rows(reader: Transaction, segment: WrittenSegment) -> list[dict[str, Any]]:
+    return reader.rows(
+        "SELECT ?::INTEGER AS segment, file_row_number::INTEGER AS row_index, line, custom_id, "
+        "payload_hash FROM read_parquet(?, file_row_number = true) "
+        "WHERE id_hash IN (SELECT id_hash FROM suspects) ORDER BY file_row_number",
+        segment.number, segment.path,
+    )  # fmt: skip
+
+
+def _repeats(rows: list[dict[str, Any]], known: dict[str, int]) -> Iterator[Repeat]:
+    first_lines: dict[str, int] = {}
+    payloads = dict(known)
+    for row in rows:
+        custom_id = row["custom_id"]
+        if custom_id not in payloads:
+            payloads[custom_id] = row["payload_hash"]
+            first_lines[custom_id] = row["line"]
+            continue
+        yield Repeat(
+            segment=row["segment"],
+            row_index=row["row_index"],
+            line=row["line"],
+            custom_id=custom_id,
+            same_payload=payloads[custom_id] == row["payload_hash"],
+            earlier_line=first_lines.get(custom_id),
+        )
+
+
+def record_source(
+    ledger: Ledger,
+    source: SourceRecord,
+    *,
+    job: JobChoice,
+    settings: JobSettings,
+    account: str,
+    segments: Sequence[WrittenSegment],
+    repeats: Sequence[Repeat],
+) -> int:
+    """Take the source and its requests into the ledger, all at once; return the job's id.
+
+    Recording the same source and part twice changes nothing.
+    """
+    with ledger.transaction() as transaction:
+        done = transaction.value(
+            "SELECT job_id FROM sources WHERE source_id = ? AND part = ?",
+            source.source_id, source.part,
+        )  # fmt: skip
+        if done is not None:
+            return int(done)
+        job_id = job.job_id if job.job_id is not None else _begin_job(transaction, job, settings)
+        left_out = pl.DataFrame(
+            {
+                "segment": [repeat.segment for repeat in repeats],
+                "row_index": [repeat.row_index for repeat in repeats],
+            },
+            schema={"segment": pl.Int32, "row_index": pl.Int32},
+        )
+        with transaction.table("left_out", left_out):
+            for segment in segments:
+                _insert_lanes(transaction, segment, account)
+                _insert_requests(transaction, segment, job_id, account)
+                transaction.execute(
+                    "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)",
+                    segment.number, source.source_id, source.part,
+                    segment.rows, segment.bytes, now(),
+                )  # fmt: skip
+        _insert_source(
+            transaction, source, outcome=SourceOutcome.TAKEN_IN, job_id=job_id,
+            repeats=repeats,
+        )  # fmt: skip
+        transaction.execute("UPDATE jobs SET completed_at = NULL WHERE job_id = ?", job_id)
+        return job_id
+
+
+def record_unused_source(
+    ledger: Ledger, source: SourceRecord, *, outcome: SourceOutcome, reason: str
+) -> None:
+    """Remember a source from which no request came, and why."""
+    with ledger.transaction() as transaction:
+        _insert_source(transaction, source, outcome=outcome, reason=reason)
+
+
+def source_parts(ledger: Ledger, source_id: str) -> tuple[int, int]:
+    """Return how many parts of a source are recorded, and up to which byte."""
+    with ledger.transaction() as reader:
+        row = reader.row(
+            "SELECT count(*) AS parts, coalesce(max(end_offset), 0) AS end_offset "
+            "FROM sources WHERE source_id = ?",
+            source_id,
+        )
+    return (int(row["parts"]), int(row["end_offset"])) if row else (0, 0)
+
+
+def recent_sources(ledger: Ledger, *, since: datetime) -> list[dict[str, Any]]:
+    """Return the sources taken in since then, with the last byte that was read."""
+    with ledger.transaction() as reader:
+        return reader.rows(
+            "SELECT source_id, any_value(name) AS name, max(end_offset) AS end_offset "
+            "FROM sources WHERE outcome = ? GROUP BY source_id HAVING max(taken_in_at) >= ?",
+            SourceOutcome.TAKEN_IN, since,
+        )  # fmt: skip
+
+
+def _begin_job(transaction: Transaction, job: JobChoice, settings: JobSettings) -> int:
+    job_id = (transaction.value("SELECT max(job_id) FROM jobs") or 0) + 1
+    transaction.execute(
+        "INSERT INTO jobs VALUES (?, ?, ?, ?, false, false, NULL, ?, ?, NULL, NULL)",
+        job_id, job.name, slug(job.name), settings.label, settings.max_wait_seconds, now(),
+    )  # fmt: skip
+    transaction.record_move("job", job.name, "open")
+    return int(job_id)
+
+
+def _insert_lanes(transaction: Transaction, segment: WrittenSegment, account: str) -> None:
+    transaction.execute(
+        """
+        INSERT INTO lanes
+        SELECT (SELECT coalesce(max(lane_id), 0) FROM lanes)
+                + row_number() OVER (ORDER BY fresh.url, fresh.model),
+            ?, fresh.url, fresh.model, NULL, NULL, 0, NULL, NULL, NULL, NULL, false
+        FROM (SELECT DISTINCT url, model FROM read_parquet(?)) AS fresh
+        WHERE NOT EXISTS (
+            SELECT 1 FROM lanes
+            WHERE account = ? AND endpoint = fresh.url AND lanes.model = fresh.model)
+        """,
+        account, segment.path, account,
+    )  # fmt: skip
+
+
+def _insert_requests(
+    transaction: Transaction, segment: WrittenSegment, job_id: int, account: str
+) -> None:
+    transaction.execute(
+        """
+        INSERT INTO requests
+        SELECT $1, fresh.file_row_number, $2, lane_id, custom_id, id_hash, payload_hash,
+            delivery_config, wire_bytes, tokens, output_tokens, embedding_inputs,
+            accepted_at::TIMESTAMP, 'pending', false, NULL, 0, 0,
+            NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        FROM read_parquet($3, file_row_number = true) AS fresh
+        JOIN lanes ON lanes.account = $4 AND lanes.endpoint = fresh.url
+            AND lanes.model = fresh.model
+        WHERE NOT EXISTS (
+            SELECT 1 FROM left_out
+            WHERE left_out.segment = $1 AND left_out.row_index = fresh.file_row_number)
+        ORDER BY fresh.file_row_number
+        """,
+        segment.number, job_id, segment.path, account,
+    )  # fmt: skip
+
+
+def _insert_source(
+    transaction: Transaction,
+    source: SourceRecord,
+    *,
+    outcome: SourceOutcome,
+    job_id: int | None = None,
+    repeats: Sequence[Repeat] = (),
+    reason: str | None = None,
+) -> None:
+    replayed = sum(repeat.is_replay for repeat in repeats)
+    transaction.execute(
+        "INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        source.source_id, source.part, source.name, job_id, outcome, reason,
+        source.content_hash, source.start_offset, source.end_offset,
+        source.accepted - len(repeats), source.rejected + len(repeats) - replayed, replayed, now(),
+    )  # fmt: skip
