@@ -249,7 +249,7 @@ def _identified(raw: object, kind: str) -> Object:
     if read_text(answer.get("id")) is None:
         raise ProviderUnavailable(
             f"the provider sent no {kind} but: {describe_answer(raw)}. "
-            "Check OPENAI_BASE_URL if this goes on; it is tried again."
+            "Check OPENAI_BASE_URL if this goes on."
         )
     return answer
 

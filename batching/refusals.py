@@ -114,7 +114,7 @@ def refusal_of(faults: Sequence[BatchFault]) -> Refusal:
         return TokenLimit(limit_tokens=limit_in(fault.message), message=fault.message)
     if lines := tuple(_bad_lines(faults)):
         return BadLines(lines=lines)
-    if (fault := _first(faults, _is_file_missing)) is not None:
+    if (fault := _first(faults, is_file_missing)) is not None:
         return FileNotVisible(message=fault.message)
     return _without_a_place(faults)
 
@@ -143,6 +143,11 @@ def is_passing(fault: BatchFault) -> bool:
     return fault.code in PASSING_CODES or _SERVER_TROUBLE.search(fault.message) is not None
 
 
+def is_file_missing(fault: BatchFault) -> bool:
+    """Return whether the provider does not find the input file."""
+    return _MISSING_FILE.search(fault.message) is not None
+
+
 def limit_in(message: str) -> int | None:
     """Return the number after `Limit:` in a token-limit message, or None."""
     match = _LIMIT.search(message)
@@ -157,10 +162,6 @@ def _without_a_place(faults: Sequence[BatchFault]) -> WholeFile | Passing:
     if faults:
         return Passing(code=faults[0].code, message=faults[0].message)
     return WholeFile(code=None, message="the provider gave no reason")
-
-
-def _is_file_missing(fault: BatchFault) -> bool:
-    return _MISSING_FILE.search(fault.message) is not None
 
 
 def _bad_lines(faults: Iterable[BatchFault]) -> Iterable[BadLine]:
