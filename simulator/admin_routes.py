@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from starlette.routing import Route
@@ -23,7 +23,7 @@ class _ScenarioWish(msgspec.Struct, forbid_unknown_fields=True):
 
     scenarios: list[str]
     model: str | None = None
-    next_batches: int | None = None
+    next_batches: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class AdminCalls:

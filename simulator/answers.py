@@ -111,8 +111,8 @@ RESPONSE = (
     '"truncation":"disabled",%s"user":null,"metadata":{}}'
 )
 RESPONSE_USAGE = (
-    '"usage":{"input_tokens":%d,"input_tokens_details":{"cached_tokens":0},"output_tokens":%d,'
-    '"output_tokens_details":{"reasoning_tokens":0},"total_tokens":%d},'
+    '"usage":{"input_tokens":%d,"input_tokens_details":{"cached_tokens":0,"cache_write_tokens":0},'
+    '"output_tokens":%d,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":%d},'
 )
 
 

@@ -24,6 +24,7 @@ from simulator.api_errors import (
 )
 from simulator.database import add_to_counters
 from simulator.line_faults import falls_into_share
+from simulator.records import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,11 +58,13 @@ class _Call:
     async def answer(self, request: Request) -> Response:
         """Answer a call, in whatever way the scenarios want it."""
         try:
-            return await self._answer(request)
+            response = await self._answer(request)
         except ApiError as error:
-            return error_response(error)
+            response = error_response(error)
         except ClientDisconnect:
-            return Response(status_code=CLIENT_CLOSED_REQUEST)
+            response = Response(status_code=CLIENT_CLOSED_REQUEST)
+        response.headers["x-request-id"] = new_id("req_")
+        return response
 
     async def _answer(self, request: Request) -> Response:
         account = self._account(request)

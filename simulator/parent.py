@@ -21,18 +21,17 @@ def die_with(parent_process: int) -> None:
 
 
 def _watch(parent_process: int) -> None:
-    try:
-        descriptor = os.pidfd_open(parent_process)
-    except ProcessLookupError:
-        _end()
-    except (AttributeError, OSError):
+    if hasattr(os, "pidfd_open"):
+        _wait_for_exit(parent_process)
+    else:
         while os.getppid() == parent_process:
             time.sleep(POLL_SECONDS)
-        _end()
-    if os.getppid() == parent_process:
-        select.select([descriptor], [], [])
-    _end()
-
-
-def _end() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wait_for_exit(process: int) -> None:
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
+    select.select([descriptor], [], [])

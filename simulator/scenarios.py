@@ -96,6 +96,10 @@ CATALOGUE = (
         parameters={"at": 0.5},
     ),
     Scenario(
+        name="unlisted_rest",
+        summary="what an expired or cancelled batch has not run is in neither file",
+    ),
+    Scenario(
         name="stuck",
         summary="the batch stays in a phase (validating, in_progress, finalizing, cancelling) for "
         "some seconds, or (0) until it is released",

@@ -184,11 +184,12 @@ class BatchSteps:
         lines = plan.read(self._batches.work_file(batch.id, "input"), portion)
         faults = LineFaults(batch, self._failed_before)
         executor = Executor(batch, faults, created=int(time.time()))
-        for ordinal, line in zip(portion, lines, strict=True):
-            if stopped:
-                executor.leave_out(ordinal, line, batch.stop_reason or "cancelled")
-            else:
+        if not stopped:
+            for ordinal, line in zip(portion, lines, strict=True):
                 executor.run(ordinal, line)
+        elif batch.scenario("unlisted_rest") is None:
+            for ordinal, line in zip(portion, lines, strict=True):
+                executor.leave_out(ordinal, line, batch.stop_reason or "cancelled")
         if batch.lines_done + len(portion) == batch.total:
             executor.outcome.output += trailing_lines(batch)
         offset = batch.block_offset + len(portion)
