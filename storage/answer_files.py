@@ -15,7 +15,7 @@ import polars as pl
 
 from batching.result_lines import OddLine, ResultLine, outcome_of, read_result_line
 from batching.stopping import check_stop
-from batching.wire import decode_wire_id
+from batching.wire import RequestRef, decode_wire_id
 from storage.durable import written_durably
 
 SLICE_BYTES = 16 << 20
@@ -81,34 +81,33 @@ def index_answers(
         elif (ref := decode_wire_id(installation, found.custom_id)) is None:
             reason = "its custom_id is none of this installation"
         else:
-            _add(index, ref.segment, ref.row, file, offset, len(line), found, batch_status)
+            _add(index, ref, (file, offset, len(line)), found, batch_status)
             continue
         index.odd.append(OddRecord(file=file, offset=offset, length=len(line), reason=reason))
 
 
 def _add(
     index: AnswerIndex,
-    segment: int,
-    row: int,
-    file: int,
-    offset: int,
-    length: int,
+    ref: RequestRef,
+    place: tuple[int, int, int],
     line: ResultLine,
     batch_status: str,
 ) -> None:
-    usage = line.usage
-    values = (
-        segment, row, file, offset, length,
-        NO_NUMBER if line.status_code is None else line.status_code,
-        usage.input_tokens if usage else NO_NUMBER,
-        usage.cached_tokens if usage else NO_NUMBER,
-        usage.output_tokens if usage else NO_NUMBER,
-        usage.reasoning_tokens if usage else NO_NUMBER,
-    )  # fmt: skip
+    status = NO_NUMBER if line.status_code is None else line.status_code
+    values = (ref.segment, ref.row, *place, status, *_usage(line))
     for numbers, value in zip(index.numbers.values(), values, strict=True):
         numbers.append(value)
     index.outcomes.append(outcome_of(line, batch_status=batch_status).value)
     index.codes.append(line.error_code)
+
+
+def _usage(line: ResultLine) -> tuple[int, int, int, int]:
+    usage = line.usage
+    if usage is None:
+        return (NO_NUMBER,) * 4
+    return (
+        usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens,
+    )  # fmt: skip
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

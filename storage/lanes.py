@@ -100,6 +100,7 @@ def _lane(row: Mapping[str, Any], policy: SubmissionPolicy) -> Lane:
         backoff_until=row["backoff_until"],
         token_limit=limit.tokens,
         token_limit_certain=limit.certain,
+        cautious_tokens=row["cautious_tokens"],
         rates=policy.rates_of(row["model"]),
     )
     return Lane(
@@ -174,10 +175,20 @@ def back_off(
     return until
 
 
+def be_cautious(transaction: Transaction, lane_id: int, *, tokens: int) -> None:
+    """Keep the lane's next batches below so many tokens."""
+    transaction.execute("UPDATE lanes SET cautious_tokens = ? WHERE lane_id = ?", tokens, lane_id)
+
+
 def end_backoff(transaction: Transaction, lane_id: int) -> None:
-    """Forget the lane's refusals: the provider has really accepted a batch of it."""
+    """Forget the lane's refusals: the provider has really accepted a batch of it.
+
+    Caution is given up step by step: each accepted batch lets the next be twice as large.
+    """
     transaction.execute(
-        "UPDATE lanes SET refusals = 0, backoff_until = NULL WHERE lane_id = ? AND refusals > 0",
+        "UPDATE lanes SET refusals = 0, backoff_until = NULL, "
+        "cautious_tokens = cautious_tokens * 2 "
+        "WHERE lane_id = ? AND (refusals > 0 OR cautious_tokens IS NOT NULL)",
         lane_id,
     )
 
@@ -193,3 +204,41 @@ def set_paused(ledger: Ledger, lane_id: int, *, paused: bool, actor: str) -> boo
             target = "paused" if paused else "running"
             transaction.record_move("lane", lane_id, target, actor=actor)
         return bool(changed)
+
+
+def nothing_else_live(transaction: Transaction, lane_id: int, batch_id: int) -> bool:
+    """Return whether this batch is the only one of its lane on its way."""
+    others = transaction.value(
+        f"SELECT count(*) FROM batches WHERE lane_id = ? AND batch_id <> ? "
+        f"AND state IN {LIVE_STATES}",
+        lane_id, batch_id,
+    )  # fmt: skip
+    return not others
+
+
+def fits_now(
+    ledger: Ledger, batch_id: int, *, token_limit_of: Callable[[str, int | None], TokenLimit]
+) -> bool:
+    """Return whether an uploaded batch may be created: its lane is open and has the room.
+
+    A batch larger than the limit itself may go when nothing else is enqueued.
+    """
+    with ledger.transaction() as reader:
+        row = reader.row(
+            """
+            SELECT batches.tokens, model, learned_limit, backoff_until, lanes.paused, trouble,
+                coalesce((SELECT sum(enqueued.tokens)::BIGINT FROM batches AS enqueued
+                    WHERE enqueued.lane_id = lanes.lane_id
+                        AND enqueued.state IN ('submitting', 'submitted')), 0) AS enqueued_tokens
+            FROM batches JOIN lanes USING (lane_id) LEFT JOIN accounts USING (account)
+            WHERE batch_id = ? AND state = 'uploaded'
+            """,
+            batch_id,
+        )
+    if row is None or row["paused"] or row["trouble"]:
+        return False
+    if row["backoff_until"] and row["backoff_until"] > now():
+        return False
+    limit = token_limit_of(row["model"], row["learned_limit"]).tokens
+    enqueued = int(row["enqueued_tokens"])
+    return limit is None or enqueued == 0 or enqueued + int(row["tokens"]) <= limit

@@ -115,15 +115,18 @@ class Ledger:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Hold the ledger alone; commit at the end, roll back on any error."""
-        with _one_transaction_at_a_time, exclusive_lock(self.directory.ledger_lock):
-            with self._connected() as connection:
-                connection.execute("BEGIN")
-                try:
-                    yield Transaction(connection)
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                connection.execute("COMMIT")
+        with (
+            _one_transaction_at_a_time,
+            exclusive_lock(self.directory.ledger_lock),
+            self._connected() as connection,
+        ):
+            connection.execute("BEGIN")
+            try:
+                yield Transaction(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
 
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -13,11 +13,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batching.errors import BadInput
 from batching.result_lines import OddLine, OwnCode, ResultLine, own_result_line, read_result_line
 from batching.stopping import check_stop
 from storage.directory import DataDirectory
 from storage.durable import written_durably
 
+_OWN_CODES = {code.value: code for code in OwnCode}
 ROWS_A_GROUP = 5_000
 BYTES_A_GROUP = 8 << 20
 
@@ -122,14 +124,16 @@ def _provider_rows(group: pl.DataFrame, handles: Mapping[int, int]) -> dict[str,
 
 def _own_rows(group: pl.DataFrame) -> dict[str, list[Any]]:
     told = zip(group["custom_id"], group["own_code"], group["detail"], strict=True)
-    lines = [own_result_line(custom_id, OwnCode(code), detail) for custom_id, code, detail in told]
+    lines = [
+        own_result_line(custom_id, _OWN_CODES[code], detail) for custom_id, code, detail in told
+    ]
     return _columns(group, lines, [_read(line) for line in lines], group["state"].to_list())
 
 
 def _read(line: bytes) -> ResultLine:
     found = read_result_line(line)
     if isinstance(found, OddLine):
-        raise ValueError(f"a line that was a result before is none now: {found.reason}")
+        raise BadInput(f"a line that was a result before is none now: {found.reason}")
     return found
 
 

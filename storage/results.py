@@ -11,8 +11,9 @@ from batching.lifecycle import BatchState, RequestState
 from batching.retry import RetryLimits
 from storage.answer_files import AnswerIndex, index_answers, write_odd_lines
 from storage.batch_files import odd_lines_path
-from storage.batches import Batch, dispose_of_files, move
+from storage.batches import Batch, move, note_in
 from storage.ledger import Ledger, Transaction, now
+from storage.provider_files import dispose_of_files
 from storage.reconciliation import Reconciled, reconcile
 from storage.result_files import result_path, write_own_results, write_provider_results
 
@@ -70,7 +71,7 @@ def collect_batch(
     if finals.height:
         target = result_path(ledger.directory, batch.batch_id)
         size = write_provider_results(target, finals, files)
-    return _merge(ledger, batch, found, finals, size, cost_of)
+    return _merge(ledger, batch, found, finals=finals, file_bytes=size, cost_of=cost_of)
 
 
 def _members(ledger: Ledger, batch_id: int) -> pl.DataFrame:
@@ -86,8 +87,9 @@ def _merge(
     ledger: Ledger,
     batch: Batch,
     found: Reconciled,
+    *,
     finals: pl.DataFrame,
-    size: int,
+    file_bytes: int,
     cost_of: CostOf,
 ) -> Collected:
     collected = Collected(
@@ -104,13 +106,14 @@ def _merge(
             succeeded=collected.succeeded, failed=collected.failed,
             cancelled=collected.cancelled, returned=collected.returned,
             odd_lines=collected.odd_lines, cost_usd=cost_of(batch.model, usage),
-            **{name: int(usage[name].sum() or 0) for name in _USAGE},
         )  # fmt: skip
         if moved:
+            totals: dict[str, object] = {name: int(usage[name].sum() or 0) for name in _USAGE}
+            note_in(transaction, batch.batch_id, **totals)
             _update_requests(transaction, batch.batch_id, found.requests)
             dispose_of_files(transaction, batch.batch_id)
             if finals.height:
-                _add_result(transaction, batch.batch_id, batch.batch_id, finals, size)
+                _add_result(transaction, batch.batch_id, batch.batch_id, finals, file_bytes)
     return collected
 
 

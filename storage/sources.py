@@ -275,7 +275,7 @@ def _insert_lanes(transaction: Transaction, segment: WrittenSegment, account: st
         INSERT INTO lanes
         SELECT (SELECT coalesce(max(lane_id), 0) FROM lanes)
                 + row_number() OVER (ORDER BY fresh.url, fresh.model),
-            ?, fresh.url, fresh.model, NULL, NULL, 0, NULL, NULL, NULL, NULL, false
+            ?, fresh.url, fresh.model, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, false
         FROM (SELECT DISTINCT url, model FROM read_parquet(?)) AS fresh
         WHERE NOT EXISTS (
             SELECT 1 FROM lanes

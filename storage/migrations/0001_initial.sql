@@ -57,6 +57,7 @@ CREATE TABLE lanes (
     model VARCHAR NOT NULL,
     learned_limit BIGINT,
     learned_at TIMESTAMP,
+    cautious_tokens BIGINT,
     refusals INTEGER NOT NULL,
     backoff_until TIMESTAMP,
     wait_reason VARCHAR,
@@ -145,6 +146,13 @@ CREATE TABLE batches (
     output_tokens BIGINT,
     reasoning_tokens BIGINT,
     cost_usd DECIMAL(18, 6)
+);
+
+CREATE TABLE creates (
+    batch_id INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    provider_id VARCHAR NOT NULL,
+    recorded_at TIMESTAMP NOT NULL
 );
 
 CREATE TABLE provider_files (

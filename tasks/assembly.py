@@ -1,0 +1,34 @@
+"""Assembling a batch: claim requests of a lane, write its manifest and input file."""
+
+from batching.lifecycle import BatchState
+from storage.batch_files import write_batch_files
+from storage.batches import Batch, batch_of, batches_in
+from storage.claims import claim_next
+from storage.ledger import now
+from tasks.resources import resources
+from tasks.steps import step
+
+
+def next_batch() -> Batch | None:
+    """Return the next batch to work on: one that was left half-way, else a fresh claim."""
+    claimed = claim_next(resources().ledger, resources().policy)
+    return None if claimed is None else batch_of(resources().ledger, claimed)
+
+
+def unfinished_batches() -> list[Batch]:
+    """Return batches that were claimed or uploaded earlier and whose pause is over."""
+    waiting = batches_in(resources().ledger, BatchState.PLANNED, BatchState.UPLOADED)
+    return [batch for batch in waiting if batch.not_before is None or batch.not_before <= now()]
+
+
+@step(name="assemble", run_name="assemble batch {batch_id}")
+def assemble_batch(batch_id: int) -> None:
+    """Write the files of a planned batch; done again, they come out the same."""
+    batch = batch_of(resources().ledger, batch_id)
+    if batch.state is BatchState.PLANNED:
+        write_batch_files(
+            resources().ledger,
+            installation=resources().installation,
+            batch_id=batch_id,
+            endpoint=batch.endpoint,
+        )

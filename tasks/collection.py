@@ -1,0 +1,123 @@
+"""Collecting an ended batch: download its files, read them, record every verdict."""
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+from batching.errors import (
+    AccountRefused,
+    NotFound,
+    ProviderUnavailable,
+    RequestRefused,
+    TransientError,
+)
+from batching.lifecycle import BatchState
+from storage.accounts import record_trouble
+from storage.answer_files import ERROR, OUTPUT
+from storage.batch_files import batch_folder, error_path, output_path
+from storage.batches import Batch, batch_of, batches_in, note
+from storage.ledger import now
+from storage.polls import note_files
+from storage.results import Collected, collect_batch
+from tasks.resources import resources
+from tasks.steps import step
+
+logger = logging.getLogger(__name__)
+
+
+def batches_to_collect() -> list[Batch]:
+    """Return the ended batches whose next try is due."""
+    ended = batches_in(resources().ledger, BatchState.ENDED)
+    return [batch for batch in ended if not batch.not_before or batch.not_before <= now()]
+
+
+@step(name="collect", run_name="collect batch {batch_id}")
+def collect(batch_id: int) -> Collected | None:
+    """Collect an ended batch; None if its files could not be read yet."""
+    batch = batch_of(resources().ledger, batch_id)
+    if batch.state is not BatchState.ENDED:
+        return None
+    batch_folder(resources().directory, batch_id).mkdir(exist_ok=True)
+    try:
+        files, problem = _download_all(batch)
+    except AccountRefused as error:
+        record_trouble(resources().ledger, batch.account, str(error))
+        _try_later(batch, str(error))
+        return None
+    if problem is not None and not _grace_is_over(batch):
+        _try_later(batch, problem)
+        return None
+    return collect_batch(
+        resources().ledger,
+        batch,
+        files,
+        installation=resources().installation,
+        complete=problem is None,
+        limits=resources().retry_limits,
+        cost_of=resources().cost_of,
+    )
+
+
+def _download_all(batch: Batch) -> tuple[dict[int, Path], str | None]:
+    """Return the files that are here, and why one that should be is not."""
+    directory = resources().directory
+    wanted = {
+        OUTPUT: (batch.output_file_id, output_path(directory, batch.batch_id)),
+        ERROR: (batch.error_file_id, error_path(directory, batch.batch_id)),
+    }
+    files: dict[int, Path] = {}
+    problem = _announced_but_absent(batch)
+    for kind, (file_id, path) in wanted.items():
+        if not file_id:
+            continue
+        try:
+            if not path.exists():
+                _download(file_id, path)
+            files[kind] = path
+        except (TransientError, NotFound, RequestRefused) as error:
+            problem = str(error)
+    return files, problem
+
+
+def _download(file_id: str, path: Path) -> None:
+    """Fetch a file; its size is checked against what the provider says about it."""
+    provider = resources().provider
+    try:
+        expected_bytes = provider.file(file_id).bytes
+    except (NotFound, ProviderUnavailable, RequestRefused):
+        expected_bytes = None
+    provider.download(file_id, path, expected_bytes=expected_bytes)
+
+
+def _announced_but_absent(batch: Batch) -> str | None:
+    """Look again for file ids that a provider shows late: results without any file."""
+    if batch.output_file_id or batch.error_file_id or batch.provider_status != "completed":
+        return None
+    answer = resources().provider.retrieve(batch.provider_id or "")
+    if answer.output_file_id or answer.error_file_id:
+        note_files(resources().ledger, batch, answer)
+        return "its files have only now been announced"
+    return f"batch {batch.provider_id} is {answer.status} but has neither output nor error file"
+
+
+def _grace_is_over(batch: Batch) -> bool:
+    if batch.unreadable_since is None:
+        return False
+    grace = timedelta(seconds=resources().settings.results_grace_seconds)
+    return now() - batch.unreadable_since >= grace
+
+
+def _try_later(batch: Batch, problem: str) -> None:
+    logger.warning(
+        "results not readable yet", extra={"batch_id": batch.batch_id, "problem": problem}
+    )
+    settings = resources().settings
+    waited = now() - (batch.unreadable_since or now())
+    pause_seconds = min(
+        max(waited.total_seconds() / 4, settings.poll_min_seconds), settings.poll_max_seconds
+    )
+    note(
+        resources().ledger, batch.batch_id, fault_message=problem,
+        unreadable_since=batch.unreadable_since or now(),
+        not_before=now() + timedelta(seconds=pause_seconds),
+    )  # fmt: skip

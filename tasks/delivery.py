@@ -1,0 +1,50 @@
+"""Delivering results to the outbox and completing jobs."""
+
+import logging
+
+from batching.stopping import check_stop
+from storage.completion import complete_job, jobs_to_complete
+from storage.outbox import deliver_part, pending_parts
+from storage.results import write_own_results_of_requests
+from tasks.resources import resources
+from tasks.steps import step
+
+logger = logging.getLogger(__name__)
+
+PARTS_A_LOOK = 500
+
+
+@step(name="write own results")
+def answer_without_provider() -> int:
+    """Write results for requests that ended without a provider line; return how many."""
+    written = 0
+    while fresh := write_own_results_of_requests(resources().ledger):
+        check_stop()
+        written += fresh
+    return written
+
+
+@step(name="deliver to files")
+def deliver_to_files() -> dict[str, int]:
+    """Append every waiting part to its job's results; return results delivered by job."""
+    delivered: dict[str, int] = {}
+    while True:
+        with resources().ledger.transaction() as reader:
+            parts = pending_parts(reader, most=PARTS_A_LOOK)
+        if not parts:
+            return delivered
+        for part in parts:
+            check_stop()
+            deliver_part(resources().ledger, part)
+            delivered[part.job] = delivered.get(part.job, 0) + part.rows
+
+
+@step(name="complete jobs")
+def complete_jobs() -> list[str]:
+    """Sort and sum up every job that has all its results; return their names."""
+    with resources().ledger.transaction() as reader:
+        ready = jobs_to_complete(reader)
+    for job in ready:
+        check_stop()
+        complete_job(resources().ledger, job_id=job["job_id"], slug=job["slug"])
+    return [job["name"] for job in ready]

@@ -1,0 +1,159 @@
+"""Polling: what the provider says about each open batch, and what follows from it."""
+
+import logging
+from datetime import timedelta
+
+from batching.errors import AccountRefused, NotFound, RequestRefused, TransientError
+from batching.lifecycle import BatchState
+from batching.provider import Phase, ProviderBatch
+from batching.refusals import (
+    AccountTrouble,
+    BadLine,
+    BadLines,
+    FileNotVisible,
+    Passing,
+    TokenLimit,
+    WholeFile,
+    refusal_of,
+)
+from batching.retry import poll_pause
+from storage.accounts import record_trouble
+from storage.batch_files import remove_input_file
+from storage.batches import Batch, batches_in, known_provider_ids, note
+from storage.ledger import now
+from storage.polls import mark_ended, mark_polled
+from tasks.creation import wait_for_file
+from tasks.refusals import drop_lines, fail_file, lose_batch, refuse_for_tokens, submit_again
+from tasks.resources import resources
+from tasks.steps import step
+
+logger = logging.getLogger(__name__)
+
+ENDS_WITH_FILES = frozenset({"completed", "expired", "cancelled"})
+
+
+def batches_to_poll() -> list[Batch]:
+    """Return the submitted batches whose next look is due."""
+    submitted = batches_in(resources().ledger, BatchState.SUBMITTED)
+    return [batch for batch in submitted if not batch.next_poll_at or batch.next_poll_at <= now()]
+
+
+@step(name="poll")
+def poll_batches() -> dict[str, int]:
+    """Look at every batch that is due; return how many were in which status."""
+    seen: dict[str, int] = {}
+    for batch in batches_to_poll():
+        status = poll_batch(batch)
+        seen[status] = seen.get(status, 0) + 1
+    return seen
+
+
+def poll_batch(batch: Batch) -> str:
+    """Ask for one batch and record the answer; return its status, or what went wrong."""
+    provider = resources().provider
+    try:
+        if batch.cancel_requested and batch.provider_status != "cancelling":
+            answer = provider.cancel(batch.provider_id or "")
+        else:
+            answer = provider.retrieve(batch.provider_id or "")
+    except NotFound as error:
+        _missing(batch, str(error))
+        return "not found"
+    except AccountRefused as error:
+        record_trouble(resources().ledger, batch.account, str(error))
+        _look_again(batch)
+        return "account refused"
+    except (TransientError, RequestRefused) as error:
+        logger.warning("poll failed", extra={"batch_id": batch.batch_id, "problem": str(error)})
+        _look_again(batch)
+        return "no answer"
+    _record(batch, answer)
+    return answer.status
+
+
+def _record(batch: Batch, answer: ProviderBatch) -> None:
+    if answer.phase is Phase.WAITING:
+        accepted = answer.status not in {"validating", batch.provider_status}
+        mark_polled(
+            resources().ledger, batch, answer, next_poll_at=now() + _pause(batch),
+            accepted=accepted and answer.known,
+        )  # fmt: skip
+        if answer.status in {"in_progress", "finalizing"}:
+            remove_input_file(resources().directory, batch.batch_id)
+        return
+    has_files = bool(answer.output_file_id or answer.error_file_id)
+    if answer.status in ENDS_WITH_FILES or has_files:
+        mark_ended(resources().ledger, batch, answer)
+        remove_input_file(resources().directory, batch.batch_id)
+        return
+    _refused(batch, answer)
+
+
+def _refused(batch: Batch, answer: ProviderBatch) -> None:
+    """Act on a batch that the provider refused as a whole; none of it ran."""
+    match refusal_of(answer.errors):
+        case TokenLimit(limit_tokens=limit, message=message):
+            refuse_for_tokens(batch, limit_tokens=limit, reason=message)
+        case FileNotVisible(message=message):
+            wait_for_file(batch, reason=message)
+        case AccountTrouble(message=message):
+            record_trouble(resources().ledger, batch.account, message)
+            submit_again(batch, reason=message, counted=False)
+        case Passing(code=code, message=message):
+            submit_again(batch, reason=f"{code}: {message}", counted=True)
+        case BadLine() as line:
+            drop_lines(batch, (line,))
+        case BadLines(lines=lines):
+            drop_lines(batch, lines)
+        case WholeFile(code=code, message=message):
+            fail_file(batch, code=code or "unknown", reason=message)
+
+
+def _missing(batch: Batch, problem: str) -> None:
+    """Give a batch that answers 404 up only after a while, and only if others are seen."""
+    settings = resources().settings
+    since = batch.lost_since or now()
+    if (now() - since).total_seconds() < settings.lost_batch_seconds:
+        note(
+            resources().ledger, batch.batch_id, lost_since=since, fault_message=problem,
+            next_poll_at=now() + _pause(batch),
+        )  # fmt: skip
+        return
+    _look_again(batch)
+    try:
+        listed = {found.id for found in resources().provider.list_batches()}
+        others = listed & known_provider_ids(resources().ledger) or _input_file_exists(batch)
+    except (TransientError, AccountRefused):
+        return
+    if batch.provider_id in listed:
+        return
+    if others:
+        lose_batch(batch, reason=problem)
+        return
+    record_trouble(
+        resources().ledger,
+        batch.account,
+        f"batch {batch.provider_id} and everything else of ours is gone from this account: "
+        "was the key or the project changed?",
+    )
+
+
+def _input_file_exists(batch: Batch) -> bool:
+    try:
+        resources().provider.file(batch.input_file_id or "")
+    except NotFound:
+        return False
+    return True
+
+
+def _look_again(batch: Batch) -> None:
+    note(resources().ledger, batch.batch_id, next_poll_at=now() + _pause(batch))
+
+
+def _pause(batch: Batch) -> timedelta:
+    settings = resources().settings
+    return poll_pause(
+        now() - (batch.submitted_at or now()),
+        shortest_seconds=settings.poll_min_seconds,
+        longest_seconds=settings.poll_max_seconds,
+    )

@@ -1,0 +1,146 @@
+"""What every step works with: settings, ledger, provider. Made once a process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from functools import cached_property, lru_cache
+
+import polars as pl
+
+from batching.planning import BatchLimits, TokenRates
+from batching.prices import Price, PriceTable
+from batching.provider import TokenUsage
+from batching.retry import RetryLimits
+from batching.settings import Settings
+from batching.token_limits import TokenLimit, TokenLimitTable, limit_for
+from clients.openai_batches import OpenAIBatches
+from storage.directory import DataDirectory
+from storage.lanes import SubmissionPolicy
+from storage.ledger import Ledger
+
+PER_MILLION = Decimal(1_000_000)
+
+
+class Resources:
+    """Settings and everything that is made from them; made on first use."""
+
+    def __init__(self, settings: Settings, *, close_at_once: bool = False) -> None:
+        self.settings = settings
+        self.close_at_once = close_at_once
+        self.directory = DataDirectory(settings.data_dir.absolute())
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, created and migrated."""
+        self.directory.create()
+        return Ledger.open(self.directory, memory_bytes=self.settings.ledger_memory_bytes)
+
+    @cached_property
+    def installation(self) -> str:
+        """The name of this installation in wire ids."""
+        return self.ledger.installation()
+
+    @cached_property
+    def provider(self) -> OpenAIBatches:
+        """The client of the provider."""
+        return OpenAIBatches(self.settings)
+
+    @cached_property
+    def prices(self) -> PriceTable:
+        """The price table in force."""
+        return PriceTable.load(self.settings.price_table)
+
+    @cached_property
+    def _token_limit_table(self) -> TokenLimitTable | None:
+        if self.settings.token_limit_table is None and not self.settings.is_openai:
+            return None
+        return TokenLimitTable.load(self.settings.token_limit_table)
+
+    def token_limit_of(self, model: str, learned: int | None) -> TokenLimit:
+        """Return the enqueued-token limit in force for a model."""
+        return limit_for(
+            model,
+            overrides=self.settings.token_limits,
+            learned=learned,
+            table=self._token_limit_table,
+        )
+
+    def rates_of(self, model: str) -> TokenRates | None:
+        """Return what a token of the model costs in a batch, or None if that is not known."""
+        price = self.prices.price_of(model)
+        if price is None:
+            return None
+        return TokenRates(
+            input_usd=price.cost_usd(TokenUsage(input_tokens=1)),
+            output_usd=price.cost_usd(TokenUsage(output_tokens=1)),
+        )
+
+    def cost_of(self, model: str, usage: pl.DataFrame) -> Decimal | None:
+        """Return what the results with these usage columns cost, or None if not known."""
+        price = self.prices.price_of(model)
+        return None if price is None else _cost(price, usage)
+
+    @property
+    def policy(self) -> SubmissionPolicy:
+        """How the settings bear on what lanes may send."""
+        settings = self.settings
+        return SubmissionPolicy(
+            limits=BatchLimits(
+                requests=settings.batch_max_requests,
+                bytes=settings.batch_max_bytes,
+                embedding_inputs=settings.batch_max_embedding_inputs,
+            ),
+            max_wait_seconds=settings.batch_max_wait_seconds,
+            token_limit_of=self.token_limit_of,
+            rates_of=self.rates_of,
+            max_spend_per_day_usd=settings.max_spend_per_day,
+            close_at_once=self.close_at_once,
+        )
+
+    @property
+    def retry_limits(self) -> RetryLimits:
+        """How often a request is sent again."""
+        return RetryLimits(attempts=self.settings.max_attempts, returns=self.settings.max_returns)
+
+
+def _cost(price: Price, usage: pl.DataFrame) -> Decimal:
+    """Sum first, price once; long requests have their own price and so their own sum."""
+    threshold = price.long_above_tokens
+    if threshold is None:
+        return price.cost_usd(_sum(usage))
+    short = _sum(usage.filter(pl.col("input_tokens") <= threshold))
+    long = _sum(usage.filter(pl.col("input_tokens") > threshold))
+    return replace(price, long_above_tokens=None).cost_usd(short) + price.cost_usd(long)
+
+
+def _sum(usage: pl.DataFrame) -> TokenUsage:
+    names = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+    return TokenUsage(**{name: int(usage[name].sum() or 0) for name in names})
+
+
+_chosen: list[Resources] = []
+
+
+@contextmanager
+def using(resources: Resources) -> Iterator[None]:
+    """Let every step of this process work with these resources."""
+    _chosen.append(resources)
+    try:
+        yield
+    finally:
+        _chosen.remove(resources)
+
+
+def resources() -> Resources:
+    """Return the resources of this process; without a choice, those of the environment.
+
+    The second happens where Prefect is the entry point: in a worker, under `serve`, or in
+    `python -m flows.ingestion`.
+    """
+    return _chosen[-1] if _chosen else _from_environment()
+
+
+@lru_cache(maxsize=1)
+def _from_environment() -> Resources:
+    return Resources(Settings())
