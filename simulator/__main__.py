@@ -13,22 +13,25 @@ from simulator.server import run_simulator
 
 def main() -> None:
     """Read the options and serve."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
     if arguments.list_scenarios:
         sys.stdout.write(describe_scenarios() + "\n")
         return
-    run_simulator(
-        SimulatorOptions(
-            directory=arguments.dir,
-            host=arguments.host,
-            port=arguments.port,
-            phase_seconds=arguments.speed,
-            scenarios=tuple(arguments.scenario),
-            api_key=arguments.api_key,
-            accounts_by_key=arguments.accounts_by_key,
-            parent_process=arguments.parent_process,
-        )
+    options = SimulatorOptions(
+        directory=arguments.dir,
+        host=arguments.host,
+        port=arguments.port,
+        phase_seconds=arguments.speed,
+        scenarios=tuple(arguments.scenario),
+        api_key=arguments.api_key,
+        accounts_by_key=arguments.accounts_by_key,
+        parent_process=arguments.parent_process,
     )
+    try:
+        run_simulator(options)
+    except OSError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 def _parser() -> argparse.ArgumentParser:

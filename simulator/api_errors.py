@@ -37,10 +37,6 @@ class ApiError(Exception):
         self.body = {"message": message, "type": kind, "param": param, "code": code}
 
 
-class ConnectionDroppedError(Exception):
-    """The connection is to be closed without an answer."""
-
-
 def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -10,18 +9,17 @@ from starlette.exceptions import HTTPException
 
 from simulator import batch_routes, file_routes, model_routes
 from simulator.admin_routes import AdminCalls
-from simulator.api_errors import ApiError, ConnectionDroppedError, error_response
+from simulator.api_errors import ApiError, error_response
 from simulator.calls import call_route
+from simulator.connections import WithConnection
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from simulator.parts import Parts
-
-TURNS_UNTIL_CLOSED = 3
 
 
 def build_application(parts: Parts) -> ASGIApp:
@@ -30,7 +28,7 @@ def build_application(parts: Parts) -> ASGIApp:
         routes=[*_api_routes(parts), *AdminCalls(parts).routes()],
         exception_handlers={HTTPException: _unknown_url},
     )
-    return _Droppable(application)
+    return WithConnection(application)
 
 
 def _api_routes(parts: Parts) -> list[Route]:
@@ -54,19 +52,3 @@ async def _unknown_url(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     message = f"Invalid URL ({request.method} {request.url.path})"
     return error_response(ApiError(status, message, code="unknown_url"))
-
-
-class _Droppable:
-    """Lets a handler close the connection without an answer, as a broken network would."""
-
-    def __init__(self, application: ASGIApp) -> None:
-        self._application = application
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._application(scope, receive, send)
-        except ConnectionDroppedError:
-            # uvicorn's `send` is a method of the request that knows its connection.
-            send.__self__.transport.abort()  # type: ignore[attr-defined] # see above
-            for _ in range(TURNS_UNTIL_CLOSED):
-                await asyncio.sleep(0)

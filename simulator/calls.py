@@ -19,9 +19,9 @@ from simulator.api_errors import (
     TOO_MANY_REQUESTS,
     UNAUTHORIZED,
     ApiError,
-    ConnectionDroppedError,
     error_response,
 )
+from simulator.connections import ConnectionDroppedError, NoResponse
 from simulator.database import add_to_counters
 from simulator.line_faults import falls_into_share
 from simulator.records import new_id
@@ -63,6 +63,8 @@ class _Call:
             response = error_response(error)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
+        except ConnectionDroppedError:
+            response = NoResponse()
         response.headers["x-request-id"] = new_id("req_")
         return response
 

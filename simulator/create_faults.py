@@ -13,10 +13,10 @@ from simulator.api_errors import (
     NOT_FOUND,
     TOO_MANY_REQUESTS,
     ApiError,
-    ConnectionDroppedError,
     json_response,
 )
 from simulator.batch_faults import exceeded_limit, missing_file_message, token_limit_message
+from simulator.connections import ConnectionDroppedError
 from simulator.inspection import first_model, inspect_file
 from simulator.records import batch_object
 

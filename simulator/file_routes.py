@@ -11,10 +11,10 @@ from starlette.responses import StreamingResponse
 from simulator.api_errors import (
     BAD_REQUEST,
     ApiError,
-    ConnectionDroppedError,
     json_response,
     not_found,
 )
+from simulator.connections import drop_connection
 from simulator.limits import (
     BATCH_FILE_RETENTION_SECONDS,
     MAX_EXPIRY_SECONDS,
@@ -143,7 +143,7 @@ async def download_file(parts: Parts, request: Request, account: str) -> Respons
         else:
             break_at = cut
     return StreamingResponse(
-        _pieces(path, size, break_at),
+        _pieces(path, size, break_at, request),
         media_type="application/octet-stream",
         headers={"content-length": str(size)},
     )
@@ -171,11 +171,13 @@ def _end_of_line(path: Path, position: int) -> int:
     return start + before.rfind(b"\n") + 1
 
 
-async def _pieces(path: Path, size: int, break_at: int | None) -> AsyncIterator[bytes]:
+async def _pieces(
+    path: Path, size: int, break_at: int | None, request: Request
+) -> AsyncIterator[bytes]:
     end = size if break_at is None else break_at
     with path.open("rb", buffering=0) as file:
         while end > 0 and (piece := file.read(min(READ_BYTES, end))):
             end -= len(piece)
             yield piece
     if break_at is not None:
-        raise ConnectionDroppedError
+        await drop_connection(request.scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from simulator.parent import die_with
 from simulator.parts import build_parts
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from simulator.options import SimulatorOptions
     from simulator.parts import Parts
 
@@ -37,13 +40,19 @@ def run_simulator(options: SimulatorOptions) -> None:
         timeout_graceful_shutdown=1,
         timeout_keep_alive=60,
     )
+    # uvicorn stops cleanly at a signal and then raises it again: that must not look like a crash.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     parts.worker.start()
     try:
         _Server(config, parts).run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass  # uvicorn hands the signal on after a clean stop
     finally:
         parts.worker.stop()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise SystemExit(0)
 
 
 class _Server(uvicorn.Server):
@@ -62,6 +71,8 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    listener.set_inheritable(False)
-    return listener
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        message = f"cannot listen on {host} port {port} ({error.strerror}); choose another port"
+        raise OSError(error.errno, message) from error

@@ -10,7 +10,7 @@ from openai import OpenAI
 from simulator.process import SimulatorProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from openai.types import Batch, FileObject
@@ -89,6 +89,19 @@ def user(text: str) -> list[dict[str, str]]:
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
     with SimulatorProcess(tmp_path_factory.mktemp("simulator")) as process:
         yield process
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[Callable[..., Account]]:
+    opened: list[Account] = []
+
+    def open_account(simulator: SimulatorProcess, **options: str) -> Account:
+        opened.append(Account(simulator, tmp_path, **options))
+        return opened[-1]
+
+    yield open_account
+    for each in opened:
+        each.client.close()
 
 
 @pytest.fixture
