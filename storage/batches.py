@@ -149,7 +149,7 @@ def mark_submitting(ledger: Ledger, batch_id: int) -> Batch | None:
         )
         moved = move(
             transaction, batch_id, BatchState.SUBMITTING,
-            create_attempt=attempt + 1, intent_at=now(), post_ended_at=None,
+            create_attempt=attempt + 1, intent_at=now(), post_ended_at=None, not_before=None,
             first_absent_at=None, fenced_at=None, provider_id=None, provider_status=None,
         )  # fmt: skip
         return read_batch_row(transaction, batch_id) if moved else None

@@ -71,7 +71,8 @@ LEFT JOIN ({_PENDING}) AS pending USING (lane_id)
 LEFT JOIN accounts USING (account)
 LEFT JOIN (
     SELECT lane_id, sum(tokens)::BIGINT AS tokens,
-        count(*) FILTER (WHERE state IN ('planned', 'uploaded')) AS unsent
+        count(*) FILTER (WHERE state IN ('planned', 'uploaded')
+            AND (not_before IS NOT NULL OR failures > 0)) AS unsent
     FROM batches WHERE state IN {LIVE_STATES} GROUP BY lane_id
 ) AS live USING (lane_id)
 ORDER BY pending.oldest NULLS LAST, lane_id
@@ -224,17 +225,24 @@ def fits_now(
     A batch larger than the limit itself may go when nothing else is enqueued.
     """
     with ledger.transaction() as reader:
-        row = reader.row(
-            """
-            SELECT batches.tokens, model, learned_limit, backoff_until, lanes.paused, trouble,
-                coalesce((SELECT sum(enqueued.tokens)::BIGINT FROM batches AS enqueued
-                    WHERE enqueued.lane_id = lanes.lane_id
-                        AND enqueued.state IN ('submitting', 'submitted')), 0) AS enqueued_tokens
-            FROM batches JOIN lanes USING (lane_id) LEFT JOIN accounts USING (account)
-            WHERE batch_id = ? AND state = 'uploaded'
-            """,
-            batch_id,
-        )
+        return room_for(reader, batch_id, token_limit_of=token_limit_of)
+
+
+def room_for(
+    reader: Transaction, batch_id: int, *, token_limit_of: Callable[[str, int | None], TokenLimit]
+) -> bool:
+    """Return whether an uploaded batch may be created, as `fits_now` does."""
+    row = reader.row(
+        """
+        SELECT batches.tokens, model, learned_limit, backoff_until, lanes.paused, trouble,
+            coalesce((SELECT sum(enqueued.tokens)::BIGINT FROM batches AS enqueued
+                WHERE enqueued.lane_id = lanes.lane_id
+                    AND enqueued.state IN ('submitting', 'submitted')), 0) AS enqueued_tokens
+        FROM batches JOIN lanes USING (lane_id) LEFT JOIN accounts USING (account)
+        WHERE batch_id = ? AND state = 'uploaded'
+        """,
+        batch_id,
+    )
     if row is None or row["paused"] or row["trouble"]:
         return False
     if row["backoff_until"] and row["backoff_until"] > now():

@@ -180,6 +180,20 @@ class Ledger:
             connection.execute("CHECKPOINT")
         logger.info("ledger migrated", extra={"schema_version": number})
 
+    def compact(self) -> None:
+        """Write the ledger anew without the space of deleted rows, and put it in place."""
+        fresh = self.directory.ledger.with_name("ledger.compact.duckdb")
+        fresh.unlink(missing_ok=True)
+        with _one_transaction_at_a_time, exclusive_lock(self.directory.ledger_lock):
+            with self._connected() as connection:
+                connection.execute(
+                    f"ATTACH '{fresh}' AS fresh (STORAGE_VERSION '{STORAGE_VERSION}')"
+                )
+                connection.execute("COPY FROM DATABASE ledger TO fresh")
+                connection.execute("CHECKPOINT fresh")
+                connection.execute("DETACH fresh")
+            fresh.replace(self.directory.ledger)
+
     def installation(self) -> str:
         """Return the name of this installation, the first part of its wire ids."""
         with self.transaction() as transaction:

@@ -137,7 +137,11 @@ def settle_creates() -> int:
 
     The caller owns the flow, so whoever made the call is dead and the call has ended.
     """
-    unsettled = batches_in(resources().ledger, BatchState.SUBMITTING)
+    unsettled = [
+        batch
+        for batch in batches_in(resources().ledger, BatchState.SUBMITTING)
+        if batch.not_before is None or batch.not_before <= now()
+    ]
     for batch in unsettled:
         if batch.post_ended_at is None:
             note(resources().ledger, batch.batch_id, post_ended_at=now())
@@ -161,13 +165,28 @@ def settle_create(batch: Batch) -> bool:
                 _start_over(batch)
                 return False
     except (TransientError, AccountRefused) as error:
-        note(resources().ledger, batch.batch_id, fault_message=str(error))
+        note(
+            resources().ledger, batch.batch_id,
+            fault_message=str(error), not_before=_next_look(batch),
+        )  # fmt: skip
         return False
     if found is not None:
         return _adopt(batch, found)
-    if batch.first_absent_at is None:
-        note(resources().ledger, batch.batch_id, first_absent_at=now())
+    note(
+        resources().ledger, batch.batch_id,
+        first_absent_at=batch.first_absent_at or now(), not_before=_next_look(batch),
+    )  # fmt: skip
     return False
+
+
+def _next_look(batch: Batch) -> datetime:
+    """Look again after a poll's pause, and right when the proof is due."""
+    settings = resources().settings
+    soon = now() + timedelta(seconds=settings.poll_min_seconds)
+    if batch.post_ended_at is None:
+        return soon
+    proof_at = batch.post_ended_at + timedelta(seconds=settings.submit_proof_seconds)
+    return min(soon, proof_at) if proof_at > now() else soon
 
 
 def _proof_is_due(batch: Batch) -> bool:

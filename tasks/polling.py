@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 from batching.errors import AccountRefused, NotFound, RequestRefused, TransientError
 from batching.lifecycle import BatchState
@@ -22,6 +23,7 @@ from storage.batch_files import remove_input_file
 from storage.batches import Batch, batches_in, known_provider_ids, note
 from storage.ledger import now
 from storage.polls import mark_ended, mark_polled
+from storage.reports import open_batches_report
 from tasks.creation import wait_for_file
 from tasks.refusals import drop_lines, fail_file, lose_batch, refuse_for_tokens, submit_again
 from tasks.resources import resources
@@ -36,6 +38,12 @@ def batches_to_poll() -> list[Batch]:
     """Return the submitted batches whose next look is due."""
     submitted = batches_in(resources().ledger, BatchState.SUBMITTED)
     return [batch for batch in submitted if not batch.next_poll_at or batch.next_poll_at <= now()]
+
+
+def open_batches() -> list[dict[str, Any]]:
+    """Return the batches that are not at their end, with their progress."""
+    with resources().ledger.transaction() as reader:
+        return open_batches_report(reader)
 
 
 @step(name="poll")

@@ -132,6 +132,11 @@ def using(resources: Resources) -> Iterator[None]:
         _chosen.remove(resources)
 
 
+def use(resources: Resources) -> None:
+    """Let every step of this process work with these resources, to its end."""
+    _chosen.append(resources)
+
+
 def resources() -> Resources:
     """Return the resources of this process; without a choice, those of the environment.
 

@@ -1,0 +1,183 @@
+"""`obm run --until-idle`: whole cycles without schedules, until nothing is left to do."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from batching.errors import BatchManagerError, ConfigurationError, StopRequested
+from batching.settings import Settings
+from batching.stopping import stop_signal
+from deployments.prefect_server import choose_server, client_environment, external_api_url
+from deployments.supervision import Supervisor
+from storage.directory import DataDirectory
+from storage.ledger import now
+from storage.reports import failures_since, standstill
+from storage.snapshots import snapshot
+
+logger = logging.getLogger(__name__)
+
+ALL_WELL, SOME_FAILED, TIMED_OUT, STOPPED = 0, 3, 4, 130
+SERVER_STOP_SECONDS = 5.0
+READY_SECONDS = 0.1
+MOST_FAILED_CYCLES = 5
+
+
+def run_until_idle(
+    settings: Settings, *, timeout_seconds: float | None, poll_interval_seconds: float
+) -> int:
+    """Run cycles until every accepted request is answered and delivered.
+
+    Batches close at once. Returns 0 if all succeeded, 3 if some failed or were rejected, 4 if
+    time ran out or what is left waits for an operator.
+    """
+    hurried = settings.model_copy(
+        update={
+            "poll_min_seconds": poll_interval_seconds,
+            "poll_max_seconds": poll_interval_seconds,
+        }
+    )
+    stop = threading.Event()
+    with _stopping_on_signals(stop), _prefect_server(hurried, stop):
+        cycles = _Cycles(hurried, stop, timeout_seconds=timeout_seconds)
+        return _in_a_thread(cycles.run)
+
+
+class _Cycles:
+    """One run to the end."""
+
+    def __init__(
+        self, settings: Settings, stop: threading.Event, *, timeout_seconds: float | None
+    ) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._began = now()
+        self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        self._failed_cycles = 0
+
+    def run(self) -> int:
+        """Cycle until nothing is left to do; return the exit code."""
+        from tasks.lookout import flows_with_work  # noqa: PLC0415 - imports prefect
+        from tasks.resources import Resources, using  # noqa: PLC0415 - imports prefect
+
+        resources = Resources(self._settings, close_at_once=True)
+        with using(resources), stop_signal(self._stop):
+            _ = resources.ledger
+            while not self._stop.is_set():
+                busy = flows_with_work(resources)
+                if busy:
+                    self._run_flows(busy)
+                elif (code := self._exit_code(resources.directory)) is not None:
+                    return code
+                else:
+                    self._stop.wait(self._settings.poll_min_seconds)
+                if self._is_late():
+                    return TIMED_OUT
+        return STOPPED
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _run_flows(self, busy: frozenset[str]) -> None:
+        flows = _flows()
+        try:
+            for name in (name for name in flows if name in busy):
+                asyncio.run(flows[name]())
+        except StopRequested:
+            return
+        except Exception as error:
+            self._failed_cycles += 1
+            if self._failed_cycles >= MOST_FAILED_CYCLES or isinstance(error, BatchManagerError):
+                raise
+            logger.warning("cycle failed, trying again", extra={"problem": str(error)})
+            self._stop.wait(self._settings.poll_min_seconds)
+        else:
+            self._failed_cycles = 0
+
+    def _exit_code(self, directory: DataDirectory) -> int | None:
+        """Return how the run ends, or None while batches are under way."""
+        with snapshot(directory, max_age_seconds=0.0) as reader:
+            still = standstill(reader)
+            failures = failures_since(reader, self._began)
+        if still.account_trouble:
+            raise ConfigurationError(
+                f"the provider refuses the account: {still.account_trouble}; nothing was lost: "
+                "correct OPENAI_API_KEY or OPENAI_BASE_URL and run again"
+            )
+        if still.under_way or still.waiting_for_time:
+            return None
+        if still.held:
+            logger.warning("requests still wait", extra={"reason": still.held})
+            return TIMED_OUT
+        return SOME_FAILED if failures else ALL_WELL
+
+
+def _flows() -> "dict[str, Callable[[], Any]]":
+    """Return the flows in the order of the pipeline."""
+    from flows.delivery import deliver  # noqa: PLC0415 - imports prefect
+    from flows.ingestion import ingest  # noqa: PLC0415 - imports prefect
+    from flows.submission import submit  # noqa: PLC0415 - imports prefect
+    from flows.tracking import track  # noqa: PLC0415 - imports prefect
+
+    return {"ingest": ingest, "submit": submit, "track": track, "deliver": deliver}
+
+
+@contextmanager
+def _prefect_server(settings: Settings, stop: threading.Event) -> Iterator[None]:
+    """Run an embedded Prefect server beside us, unless the operator has named one."""
+    if external_api_url() is not None:
+        yield
+        return
+    directory = DataDirectory(settings.data_dir.absolute())
+    directory.create()
+    server = choose_server(directory, 0)
+    os.environ.update(client_environment(server))
+    supervisor = Supervisor()
+    child = supervisor.start(server.role())
+    try:
+        while not child.is_ready and not stop.is_set():
+            supervisor.look_after()
+            time.sleep(READY_SECONDS)
+        yield
+    finally:
+        supervisor.stop(SERVER_STOP_SECONDS)
+
+
+@contextmanager
+def _stopping_on_signals(stop: threading.Event) -> Iterator[None]:
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {
+        number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _in_a_thread(work: Callable[[], int]) -> int:
+    """Run the work off the main thread, where Prefect installs no signal handler of its own."""
+    outcome: list[int | BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, name="cycles")
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]

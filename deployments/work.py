@@ -1,0 +1,62 @@
+"""What the pipeline process carries out: the five flows, and the lookout that wakes them."""
+
+import time
+from collections.abc import Callable
+
+from batching.settings import Settings
+from deployments.health import HealthFile
+from deployments.pipeline import Work
+from storage.snapshots import ledger_generation
+from tasks.lookout import flows_with_work
+from tasks.resources import Resources, use
+
+LONGEST_LOOK_SECONDS = 15.0
+"""Work that only becomes due with time (a poll, a pause that ends) is noticed by then."""
+
+
+class Lookout:
+    """Remembers the last look, so that an idle system is not looked through each second."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._seen = ""
+        self._looked_at = float("-inf")
+        self._interval_seconds = min(LONGEST_LOOK_SECONDS, resources.settings.poll_min_seconds)
+
+    def busy_flows(self) -> frozenset[str]:
+        """Return the flows to nudge: those with work, if anything may have changed."""
+        if not self._may_have_changed():
+            return frozenset()
+        return flows_with_work(self._resources)
+
+    def _may_have_changed(self) -> bool:
+        state = f"{ledger_generation(self._resources.directory)} {self._inbox_state()}"
+        since = time.monotonic() - self._looked_at
+        if state == self._seen and since < self._interval_seconds:
+            return False
+        self._seen, self._looked_at = state, time.monotonic()
+        return True
+
+    def _inbox_state(self) -> str:
+        """Return something that is new each second while a file lies in the inbox."""
+        inbox = self._resources.directory.inbox
+        waiting = inbox.exists() and any(inbox.iterdir())
+        return str(int(time.monotonic())) if waiting else ""
+
+
+def load_work(settings: Settings, _health: HealthFile) -> Work:
+    """Return schedules and lookout; importing the flows imports prefect."""
+    from deployments.schedules import build_schedules  # noqa: PLC0415 - imports prefect
+
+    resources = Resources(settings)
+    use(resources)
+    _ = resources.ledger
+
+    def asks_for(name: str) -> Callable[[], bool]:
+        return lambda: name == "upkeep" or name in flows_with_work(resources)
+
+    names = ("ingest", "submit", "track", "deliver", "upkeep")
+    return Work(
+        schedules=build_schedules(settings, {name: asks_for(name) for name in names}),
+        watch=Lookout(resources).busy_flows,
+    )

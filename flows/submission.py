@@ -1,0 +1,67 @@
+"""Submit: pending requests become batches at the provider."""
+
+import asyncio
+from collections import Counter, deque
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.running import counted, owner_of, show, skipped, tell
+from storage.batches import Batch
+from tasks.assembly import assemble_batch, next_batch, unfinished_batches
+from tasks.capacity import probe_account, waiting_lanes
+from tasks.creation import create_batch, settle_creates
+from tasks.resources import resources
+from tasks.upload import upload_batch
+
+
+@flow(name="submit", flow_run_name="submit")
+async def submit() -> State[Any]:
+    """Send every batch that may go now; say of the others why they wait."""
+    with owner_of("submit") as owned:
+        if not owned:
+            return skipped("submit")
+        await asyncio.to_thread(probe_account)
+        await asyncio.to_thread(settle_creates)
+        sent = await _send_all(deque(await asyncio.to_thread(unfinished_batches)))
+        await show("obm-waiting-lanes", await asyncio.to_thread(waiting_lanes), about="Who waits")
+        return await tell(_story(sent))
+
+
+async def _send_all(unfinished: deque[Batch]) -> list[Batch]:
+    """Send batches, a few at a time: first what was left half-way, then fresh claims."""
+    sent: list[Batch] = []
+    claiming = asyncio.Lock()
+
+    async def worker() -> None:
+        while True:
+            async with claiming:
+                batch = unfinished.popleft() if unfinished else await asyncio.to_thread(next_batch)
+            if batch is None:
+                return
+            if await _send(batch.batch_id):
+                sent.append(batch)
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(resources().settings.parallel_uploads):
+            workers.create_task(worker())
+    return sent
+
+
+async def _send(batch_id: int) -> bool:
+    await asyncio.to_thread(assemble_batch, batch_id)
+    uploaded = await asyncio.to_thread(upload_batch, batch_id)
+    return uploaded and await asyncio.to_thread(create_batch, batch_id)
+
+
+def _story(sent: list[Batch]) -> str:
+    if not sent:
+        return "submit: nothing sent"
+    models = Counter(batch.model for batch in sent)
+    named = ", ".join(f"{model} ×{counted(count, 'batch')}" for model, count in models.items())
+    return f"submit {named}, {counted(sum(batch.requests for batch in sent), 'request')}"
+
+
+if __name__ == "__main__":
+    asyncio.run(submit())

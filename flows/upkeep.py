@@ -1,0 +1,29 @@
+"""Upkeep: backup, provider clean-up, retention."""
+
+import asyncio
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.running import owner_of, skipped, tell
+from tasks.upkeep import back_up, delete_provider_files, forget_old_files
+
+
+@flow(name="upkeep", flow_run_name="upkeep")
+async def upkeep() -> State[Any]:
+    """Back up the ledger, delete collected files at the provider, forget what is old."""
+    with owner_of("upkeep") as owned:
+        if not owned:
+            return skipped("upkeep")
+        await asyncio.to_thread(back_up)
+        deleted = await asyncio.to_thread(delete_provider_files)
+        forgotten = await asyncio.to_thread(forget_old_files)
+        return await tell(
+            f"upkeep: ledger backed up, {deleted:,} provider files deleted, "
+            f"{forgotten:,} old files forgotten"
+        )
+
+
+if __name__ == "__main__":
+    asyncio.run(upkeep())

@@ -1,0 +1,90 @@
+"""Forgetting: what is old goes, but never anything that is not finished and delivered."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from storage.batch_files import remove_batch_files
+from storage.directory import DataDirectory
+from storage.ledger import Ledger, now
+from storage.result_files import result_path
+from storage.segments import segment_path
+
+
+def forget_files(folder: Path, *, keep_days: float) -> int:
+    """Delete files that came into the folder longer ago; 0 days keeps all."""
+    if keep_days <= 0:
+        return 0
+    cutoff = (now() - timedelta(days=keep_days)).timestamp()
+    # The change time: a rename into the folder sets it, the modification time stays the user's.
+    old = [path for path in folder.iterdir() if path.is_file() and path.stat().st_ctime < cutoff]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
+def forget_outbox(directory: DataDirectory, *, keep_days: float) -> int:
+    """Delete delivered files that nothing has touched for longer; 0 days keeps all."""
+    if keep_days <= 0:
+        return 0
+    cutoff = (now() - timedelta(days=keep_days)).timestamp()
+    old = [
+        path
+        for path in directory.outbox.rglob("*")
+        if path.is_file() and path.stat().st_mtime < cutoff
+    ]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
+def forget_batch_files(ledger: Ledger, *, keep_days: float) -> int:
+    """Delete the files of batches that ended longer ago and left nothing undelivered."""
+    if keep_days <= 0:
+        return 0
+    with ledger.transaction() as reader:
+        rows = reader.rows(
+            "SELECT batch_id FROM batches WHERE finished_at < ? AND batch_id NOT IN "
+            "(SELECT result_id FROM deliveries WHERE state = 'pending')",
+            now() - timedelta(days=keep_days),
+        )
+    for row in rows:
+        remove_batch_files(ledger.directory, row["batch_id"])
+    return len(rows)
+
+
+def forget_requests(ledger: Ledger, *, keep_days: float) -> int:
+    """Delete requests and results of jobs completed longer ago; return how many requests.
+
+    A segment or result file goes when no request of it is left in the ledger. Rows go first:
+    a crash in between leaves files that the next run deletes.
+    """
+    if keep_days <= 0:
+        return 0
+    cutoff = now() - timedelta(days=keep_days)
+    with ledger.transaction() as transaction:
+        forgotten = transaction.execute(
+            "DELETE FROM requests WHERE job_id IN (SELECT job_id FROM jobs WHERE completed_at < ?)",
+            cutoff,
+        )
+        segments = transaction.rows(
+            "SELECT segment FROM segments WHERE created_at < ? "
+            "AND segment NOT IN (SELECT segment FROM requests)",
+            cutoff,
+        )
+        results = transaction.rows(
+            "SELECT result_id FROM results WHERE recorded_at < ? AND result_id NOT IN "
+            "(SELECT result_id FROM requests WHERE result_id IS NOT NULL) AND result_id NOT IN "
+            "(SELECT result_id FROM deliveries WHERE state = 'pending')",
+            cutoff,
+        )
+    for row in segments:
+        segment_path(ledger.directory.segments, row["segment"]).unlink(missing_ok=True)
+    for row in results:
+        result_path(ledger.directory, row["result_id"]).unlink(missing_ok=True)
+    return forgotten
+
+
+def forget_transitions(ledger: Ledger, *, before: datetime) -> int:
+    """Delete the audit trail's lines from before this moment."""
+    with ledger.transaction() as transaction:
+        return transaction.execute("DELETE FROM transitions WHERE happened_at < ?", before)
