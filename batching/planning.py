@@ -50,6 +50,8 @@ class LaneView:
     backoff_until: datetime | None
     token_limit: int | None
     token_limit_certain: bool
+    cautious_tokens: int | None
+    """A batch is kept below this, since a larger one was refused though it seemed to fit."""
     rates: TokenRates | None
     """None: the price of the model is not known."""
 
@@ -137,6 +139,12 @@ def headroom_tokens(lane: LaneView) -> int | None:
     return None if lane.token_limit is None else lane.token_limit - lane.live_tokens
 
 
+def _most_tokens(lane: LaneView) -> int | None:
+    """Return how many tokens the next batch may hold; its first request always fits."""
+    bounds = [bound for bound in (headroom_tokens(lane), lane.cautious_tokens) if bound is not None]
+    return max(min(bounds), lane.first_tokens) if bounds else None
+
+
 def _without_capacity(lane: LaneView, limits: BatchLimits) -> Wait | None:
     headroom = headroom_tokens(lane)
     if headroom is None or _goes_alone(lane):
@@ -195,7 +203,7 @@ def _claim(lane: LaneView, limits: BatchLimits, budget_usd: Decimal | None) -> C
         requests=1 if alone else limits.requests,
         bytes=limits.bytes,
         embedding_inputs=limits.embedding_inputs,
-        tokens=None if alone else headroom_tokens(lane),
+        tokens=None if alone else _most_tokens(lane),
         spend_usd=budget_usd,
         rates=lane.rates,
     )

@@ -64,15 +64,14 @@ class OpenAIBatches:
             api_key=key,
             base_url=settings.openai_base_url,
             max_retries=0,
-            http_client=openai.DefaultHttpx2Client(
-                timeout=_timeout(settings.request_timeout_seconds), event_hooks=self._hooks()
-            ),
+            timeout=_timeout(settings.request_timeout_seconds),
+            http_client=openai.DefaultHttpx2Client(event_hooks=self._hooks()),
         )
         # A create gets a connection of its own and is never redirected: on one that was kept
         # open, a reset would leave in doubt whether the request arrived.
         self._create_client = self._client.with_options(
+            timeout=_timeout(settings.create_timeout_seconds),
             http_client=openai.DefaultHttpx2Client(
-                timeout=_timeout(settings.create_timeout_seconds),
                 event_hooks=self._hooks(),
                 follow_redirects=False,
                 limits=httpx2.Limits(max_keepalive_connections=0),

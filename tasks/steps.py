@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from prefect import Task, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.tasks import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
