@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import zstandard
 
@@ -50,8 +50,9 @@ def unpacked_zstd(path: Path, source: SourceBytes) -> Iterator[bytes]:
     if not zstd_is_complete(path):
         raise BadInput("the zstd file is cut off or damaged: its last frame has no end")
     unpacker = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW_BYTES)
+    readable: Any = source  # the stub of zstandard asks for more than its code does
     try:
-        with unpacker.stream_reader(source, read_across_frames=True, closefd=False) as reader:
+        with unpacker.stream_reader(readable, read_across_frames=True, closefd=False) as reader:
             while block := reader.read(BLOCK_BYTES):
                 yield block
     except zstandard.ZstdError as error:

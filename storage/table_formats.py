@@ -20,6 +20,7 @@ from storage.text_formats import Chunk, RefusedLine
 _ROWS_A_CHUNK: Final = 1_000
 _BYTES_A_CHUNK: Final = 1_000_000
 _LONGEST_CELL: Final = 200_000_000
+_LEAST_PARQUET_BYTES: Final = 12
 
 _Row = Mapping[str, Any]
 
@@ -67,11 +68,11 @@ def parquet_is_complete(path: Path) -> bool:
     with path.open("rb") as file:
         begins = file.read(4) == b"PAR1"
         size = file.seek(0, 2)
-        if not begins or size < 12:
+        if not begins or size < _LEAST_PARQUET_BYTES:
             return False
         file.seek(-8, 2)
         end = file.read(8)
-    return end[4:] == b"PAR1" and int.from_bytes(end[:4], "little") <= size - 12
+    return end[4:] == b"PAR1" and int.from_bytes(end[:4], "little") <= size - _LEAST_PARQUET_BYTES
 
 
 def _check_header(header: list[str]) -> None:
@@ -110,7 +111,8 @@ def _parquet_rows(file: Any, columns: list[str]) -> Iterator[tuple[int, _Row]]:
 
 def _rows_a_batch(file: Any) -> int:
     groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
-    rows, size = sum(group.num_rows for group in groups), sum(g.total_byte_size for g in groups)
+    rows: int = sum(group.num_rows for group in groups)
+    size: int = sum(group.total_byte_size for group in groups)
     return max(1, min(_ROWS_A_CHUNK, _BYTES_A_CHUNK * rows // max(size, 1)))
 
 

@@ -55,7 +55,7 @@ def split_lines(
         if len(lines) == 1:
             begun.add(block)
             continue
-        refused = ()
+        refused: tuple[RefusedLine, ...] = ()
         begun.add(lines[0])
         if begun.is_too_long:
             refused = (begun.refused(number),)

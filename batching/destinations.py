@@ -1,0 +1,143 @@
+"""Destinations: where the results of a request go, as `delivery_config` says it."""
+
+import json
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from batching.errors import BadInput
+from batching.faults import faults_of
+
+DELIVERABLE_TYPES: Final = frozenset({"file"})
+"""The types that this version delivers to; the others are refused when they come in."""
+
+_LONGEST_URL = 2_000
+_ShortName = Annotated[str, Field(max_length=255)]
+
+
+class _Destination(BaseModel):
+    """What all destinations share: no further keys, no conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class FileDestination(_Destination):
+    """The outbox folder of the job."""
+
+    type: Literal["file"]
+
+
+class WebhookDestination(_Destination):
+    """One POST a result to this address."""
+
+    type: Literal["webhook"]
+    webhook_url: Annotated[str, Field(max_length=_LONGEST_URL)]
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        return _checked_url(value)
+
+
+class RabbitMQDestination(_Destination):
+    """One message a result, to a queue or to an exchange with a routing key."""
+
+    type: Literal["rabbitmq"]
+    rabbitmq_queue: _ShortName | None = None
+    rabbitmq_exchange: _ShortName | None = Field(
+        None, validation_alias=AliasChoices("rabbitmq_exchange", "exchange")
+    )
+    rabbitmq_routing_key: _ShortName | None = Field(
+        None, validation_alias=AliasChoices("rabbitmq_routing_key", "routing_key")
+    )
+
+    @model_validator(mode="after")
+    def _check_target(self) -> "RabbitMQDestination":
+        if self.rabbitmq_queue and (self.rabbitmq_exchange or self.rabbitmq_routing_key):
+            raise ValueError("give either rabbitmq_queue, or rabbitmq_exchange and routing key")
+        if not self.rabbitmq_queue and not self.rabbitmq_exchange:
+            raise ValueError("rabbitmq_queue (or rabbitmq_exchange and routing key) is missing")
+        return self
+
+
+class NamedDestination(_Destination):
+    """A destination that the operator has defined under this name."""
+
+    type: Literal["named"]
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+
+
+Destination = Annotated[
+    FileDestination | WebhookDestination | RabbitMQDestination | NamedDestination,
+    Field(discriminator="type"),
+]
+_adapter: TypeAdapter[Destination] = TypeAdapter(Destination)
+
+
+def read_destination(config: object) -> Destination:
+    """Return the destination that the JSON value describes; BadInput names all faults."""
+    try:
+        return _adapter.validate_python(config)
+    except ValidationError as error:
+        raise BadInput("delivery_config: " + "; ".join(faults_of(error))) from None
+
+
+def parse_destination(text: str | bytes) -> Destination:
+    """Return the destination behind a JSON text; BadInput names all faults."""
+    try:
+        config = json.loads(text, object_pairs_hook=_without_duplicates)
+    except ValueError as error:
+        raise BadInput(f"delivery_config: {error}") from None
+    return read_destination(config)
+
+
+def canonical_json(destination: Destination) -> str:
+    """Return the one text under which equal destinations are stored and compared."""
+    return json.dumps(
+        destination.model_dump(exclude_none=True),
+        ensure_ascii=False,
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+
+
+def why_not_deliverable(destination: Destination) -> str | None:
+    """Return why this version cannot deliver there, or None if it can."""
+    if destination.type in DELIVERABLE_TYPES:
+        return None
+    return (
+        f"delivery_config: this version delivers to files only, not to type "
+        f'"{destination.type}"; leave delivery_config out or use {{"type":"file"}}'
+    )
+
+
+def _checked_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"is not a URL ({error})") from None
+    if parts.scheme.lower() not in {"http", "https"}:
+        raise ValueError("must begin with http:// or https://")
+    if not host:
+        raise ValueError("names no host")
+    if any(character.isspace() or not character.isprintable() for character in value):
+        raise ValueError("must not contain spaces or control characters")
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
