@@ -20,8 +20,8 @@ from storage.directory import DataDirectory
 from storage.durable import written_durably
 
 _OWN_CODES = {code.value: code for code in OwnCode}
-ROWS_A_GROUP = 5_000
-BYTES_A_GROUP = 8 << 20
+ROWS_A_GROUP = 2_000
+BYTES_A_GROUP = 4 << 20
 
 SCHEMA = pa.schema(
     [
