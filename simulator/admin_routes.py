@@ -1,4 +1,12 @@
-"""The simulator's own calls: scenarios, counters, release."""
+"""The simulator's own calls, which need no key.
+
+GET, POST, DELETE /simulator/scenarios: the scenarios in force and all that are known; put some in
+force (`{"scenarios": ["stuck:phase=validating"], "model": "gpt-4*", "next_batches": 2}`, the last
+two may be left out); take all out of force.
+POST /simulator/release[?batch=ID]: let a stuck batch, or all of them, go on.
+GET /simulator/counters: calls by kind, batches, lines, tokens, files.
+GET /simulator/paid-twice: the first bodies that were paid for more than once.
+"""
 
 from __future__ import annotations
 

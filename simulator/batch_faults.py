@@ -11,7 +11,7 @@ from simulator.records import BatchError
 
 if TYPE_CHECKING:
     from simulator.batch_store import BatchStore
-    from simulator.records import BatchRecord
+    from simulator.records import AppliedScenario, BatchRecord
 
 
 def token_limit_message(model: str, limit: int) -> str:
@@ -47,11 +47,10 @@ def stop_position(batch: BatchRecord, total: int) -> tuple[int | None, str | Non
     return None, None
 
 
-def exceeded_limit(batch: BatchRecord, model: str, tokens: int, batches: BatchStore) -> int | None:
+def exceeded_limit(
+    hidden: AppliedScenario, batch: BatchRecord, model: str, tokens: int, batches: BatchStore
+) -> int | None:
     """Return the hidden token limit of the batch's queue if the batch does not fit."""
-    hidden = batch.scenario("hidden_limit")
-    if hidden is None:
-        return None
     limit = hidden.integer("tokens")
     freed_before = time.time() - hidden.number("sticks")
     waiting = batches.enqueued_tokens(batch.account, model, ended_after=freed_before)
@@ -62,7 +61,10 @@ def failure_at_check(
     batch: BatchRecord, model: str, tokens: int, batches: BatchStore
 ) -> list[BatchError]:
     """Return why a batch with a good file fails its check all the same."""
-    limit = exceeded_limit(batch, model, tokens, batches)
+    limit = None
+    hidden = batch.scenario("hidden_limit")
+    if hidden is not None:
+        limit = exceeded_limit(hidden, batch, model, tokens, batches)
     refused = batch.scenario("token_limit")
     if refused is not None:
         limit = refused.integer("limit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,7 @@ class _Call:
         try:
             response = await self._answer(request)
         except ApiError as error:
+            await _drain(request)
             response = error_response(error)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -110,6 +112,13 @@ class _Call:
         if not falls_into_share(key, fault.number("share"), seed=fault.rule):
             return False
         return self._parts.scenarios.take(fault.rule, "calls", fault.integer("times"))
+
+
+async def _drain(request: Request) -> None:
+    """Take in the rest of an upload: a client that is still sending would not see the answer."""
+    with suppress(ClientDisconnect, RuntimeError):  # the latter: it was taken in before
+        async for _ in request.stream():
+            pass
 
 
 async def _inflict(fault: AppliedScenario) -> None:

@@ -35,26 +35,32 @@ async def refuse_create(
     parts: Parts, batch: BatchRecord, scenarios: Sequence[AppliedScenario]
 ) -> BatchRecord:
     """Return the batch with the scenarios that hold for it, unless one refuses it at once."""
-    holding = tuple(each for each in scenarios if _still_holds(parts, each, batch))
-    batch = replace(batch, scenarios=holding)
-    for scenario in holding:
-        if scenario.parameters.get("as") not in ("400", "404", "429"):
-            continue
-        if scenario.name == "cannot_find_file":
-            raise _missing_file(scenario, batch)
-        if scenario.name == "token_limit":
-            raise _over_limit(parts, scenario, batch, scenario.integer("limit"))
-        if scenario.name == "hidden_limit":
-            await _check_hidden_limit(parts, scenario, batch)
-    return batch
+    holding = []
+    for scenario in scenarios:
+        # Asked in turn: what refuses the call leaves the later ones unused.
+        if _still_holds(parts, scenario, batch):
+            await _refuse_at_once(parts, scenario, batch)
+            holding.append(scenario)
+    return replace(batch, scenarios=tuple(holding))
+
+
+async def _refuse_at_once(parts: Parts, scenario: AppliedScenario, batch: BatchRecord) -> None:
+    if scenario.parameters.get("as") not in ("400", "404", "429"):
+        return
+    if scenario.name == "cannot_find_file":
+        raise _missing_file(scenario, batch)
+    if scenario.name == "token_limit":
+        raise _over_limit(parts, scenario, batch, scenario.integer("limit"))
+    if scenario.name == "hidden_limit":
+        await _check_hidden_limit(parts, scenario, batch)
 
 
 def _still_holds(parts: Parts, scenario: AppliedScenario, batch: BatchRecord) -> bool:
     if scenario.name not in TIMED:
         return True
     if scenario.name == "cannot_find_file" and scenario.number("seconds"):
-        file = parts.files.find(batch.input_file_id, batch.account)
-        return file is not None and time.time() < file.created_at + scenario.number("seconds")
+        uploaded_at = parts.files.content(batch.input_file_id).stat().st_mtime
+        return time.time() < uploaded_at + scenario.number("seconds")
     subject = batch.input_file_id if scenario.name == "cannot_find_file" else "creates"
     return parts.scenarios.take(scenario.rule, subject, scenario.integer("times"))
 
@@ -76,7 +82,8 @@ def _over_limit(
 async def _check_hidden_limit(parts: Parts, scenario: AppliedScenario, batch: BatchRecord) -> None:
     path = parts.files.content(batch.input_file_id)
     inspection = await asyncio.to_thread(inspect_file, path, batch.endpoint)
-    limit = exceeded_limit(batch, inspection.model or "", inspection.tokens, parts.batches)
+    model, tokens = inspection.model or "", inspection.tokens
+    limit = exceeded_limit(scenario, batch, model, tokens, parts.batches)
     if limit is not None:
         raise _over_limit(parts, scenario, batch, limit)
 

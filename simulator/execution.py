@@ -55,6 +55,7 @@ class Outcome:
     paid: array[int] = field(default_factory=lambda: array("q"))
     completed: int = 0
     failed: int = 0
+    never_ran: int = 0
     tokens_read: int = 0
     tokens_written: int = 0
 
@@ -119,6 +120,7 @@ class Executor:
         faults, outcome = self._faults, self.outcome
         dropped = faults.is_dropped(line)
         if dropped and faults.is_free():
+            outcome.never_ran += 1
             return
         error = faults.error(line)
         if error is not None:

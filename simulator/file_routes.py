@@ -61,6 +61,10 @@ def _file_record(file_id: str, account: str, form: UploadForm) -> FileRecord:
     if purpose not in PURPOSES:
         message = f"'{purpose}' is not one of {list(PURPOSES)} - 'purpose'"
         raise ApiError(BAD_REQUEST, message, param="purpose")
+    filename = form.filename or "upload"
+    if purpose == "batch" and not filename.endswith(".jsonl"):
+        message = f"Invalid file format for Batch API: '{filename}' must be .jsonl."
+        raise ApiError(BAD_REQUEST, message, param="file", code="invalid_file_format")
     now = int(time.time())
     lifetime = _lifetime(form.fields)
     if lifetime is None and purpose == "batch":
@@ -70,7 +74,7 @@ def _file_record(file_id: str, account: str, form: UploadForm) -> FileRecord:
         account=account,
         bytes=form.size,
         created_at=now,
-        filename=form.filename or "upload",
+        filename=filename,
         purpose=purpose,
         expires_at=None if lifetime is None else now + lifetime,
     )

@@ -200,7 +200,7 @@ class BatchSteps:
             blocks_done=batch.blocks_done + (1 if whole else 0),
             block_offset=0 if whole else offset,
         )
-        executed = 0 if stopped else len(portion)
+        executed = 0 if stopped else len(portion) - executor.outcome.never_ran
         self._save_portion(stored, record, executor.outcome, faults, executed)
 
     def _save_portion(

@@ -23,10 +23,10 @@ DEADLINE_SECONDS = 30
 class Account:
     """What a client does with the simulator, in few words."""
 
-    def __init__(self, simulator: SimulatorProcess, folder: Path, key: str = "sk-test") -> None:
+    def __init__(self, simulator: SimulatorProcess, folder: Path, client: OpenAI) -> None:
         self.simulator = simulator
         self.folder = folder
-        self.client = OpenAI(base_url=simulator.url, api_key=key, max_retries=0, timeout=20)
+        self.client = client
 
     def lines(
         self, count: int, *, start: int = 0, model: str = "gpt-4o-mini"
@@ -85,6 +85,10 @@ def user(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
+def open_client(simulator: SimulatorProcess, key: str = "sk-test") -> OpenAI:
+    return OpenAI(base_url=simulator.url, api_key=key, max_retries=0, timeout=20)
+
+
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
     with SimulatorProcess(tmp_path_factory.mktemp("simulator")) as process:
@@ -96,7 +100,7 @@ def connect(tmp_path: Path) -> Iterator[Callable[..., Account]]:
     opened: list[Account] = []
 
     def open_account(simulator: SimulatorProcess, **options: str) -> Account:
-        opened.append(Account(simulator, tmp_path, **options))
+        opened.append(Account(simulator, tmp_path, open_client(simulator, **options)))
         return opened[-1]
 
     yield open_account
@@ -104,9 +108,13 @@ def connect(tmp_path: Path) -> Iterator[Callable[..., Account]]:
         each.client.close()
 
 
+@pytest.fixture(scope="module")
+def client(simulator: SimulatorProcess) -> Iterator[OpenAI]:
+    with open_client(simulator) as client:
+        yield client
+
+
 @pytest.fixture
-def account(simulator: SimulatorProcess, tmp_path: Path) -> Iterator[Account]:
+def account(simulator: SimulatorProcess, client: OpenAI, tmp_path: Path) -> Account:
     simulator.clear_scenarios()
-    account = Account(simulator, tmp_path)
-    yield account
-    account.client.close()
+    return Account(simulator, tmp_path, client)

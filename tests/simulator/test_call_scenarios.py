@@ -119,6 +119,26 @@ def test_a_share_of_all_calls_may_fail(account: Account) -> None:
     assert 10 < failed < 50
 
 
+def test_a_refused_upload_is_heard_by_a_client_that_is_still_sending(account: Account) -> None:
+    account.simulator.set_scenarios("failing_calls:call=files.create,status=503,times=3")
+    path = account.folder / "large.jsonl"
+    path.write_bytes(b"x" * 30_000_000)
+    for _ in range(3):
+        with path.open("rb") as file, pytest.raises(openai.InternalServerError):
+            account.client.files.create(file=file, purpose="batch")
+
+
+def test_a_create_that_is_refused_for_one_reason_leaves_the_others_for_later(
+    account: Account,
+) -> None:
+    account.simulator.set_scenarios("cannot_find_file:times=1", "token_limit:times=1,as=400")
+    file = account.upload(account.lines(1))
+    for reason in ("Cannot find file", "Enqueued token limit"):
+        with pytest.raises(openai.BadRequestError, match=reason):
+            account.create(file.id)
+    assert account.wait(account.create(file.id)).status == "completed"
+
+
 def test_a_call_may_be_slow(account: Account) -> None:
     account.simulator.set_scenarios("slow_calls:call=files.list,seconds=1,times=1")
     with pytest.raises(openai.APITimeoutError):

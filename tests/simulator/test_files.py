@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import openai
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from http.client import HTTPResponse
 
     from conftest import Account
@@ -136,6 +138,39 @@ def test_an_unknown_url_is_a_404_in_the_shape_of_the_api(simulator: SimulatorPro
 def test_a_body_that_is_no_form_is_refused(account: Account) -> None:
     with pytest.raises(openai.BadRequestError, match="multipart"):
         account.client.post("/files", body={"file": "x"}, cast_to=object)
+
+
+def test_a_batch_file_must_be_named_jsonl(account: Account) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"must be \.jsonl"):
+        account.client.files.create(file=("x.json", b"{}\n"), purpose="batch")
+
+
+def test_an_upload_that_breaks_off_leaves_nothing_behind(
+    account: Account, simulator: SimulatorProcess
+) -> None:
+    stored = simulator.counters()["files_stored"]
+    address = simulator.url.removeprefix("http://").partition("/")[0]
+    connection = HTTPConnection(address, timeout=10)
+    connection.putrequest("POST", "/v1/files")
+    connection.putheader("Authorization", "Bearer x")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=b")
+    connection.putheader("Content-Length", "1000000")
+    connection.endheaders()
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.jsonl"\r\n\r\n'
+    connection.send(part + b"x" * 1000)
+    uploads = simulator.directory / "uploads"
+    wait_until(lambda: any(uploads.iterdir()))
+    connection.close()
+    wait_until(lambda: not any(uploads.iterdir()))
+    assert simulator.counters()["files_stored"] == stored
+    assert account.upload(account.lines(1)).id
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_models_are_listed(account: Account) -> None:

@@ -66,6 +66,7 @@ def test_a_killed_simulator_goes_on_where_it_was_and_bills_nothing_twice(
         while batch.request_counts is None or batch.request_counts.completed < 20:
             batch = account.client.batches.retrieve(batch.id)
         simulator.kill()
+        leave_behind(simulator, batch.input_file_id)
         simulator.restart()
         found = account.client.batches.retrieve(batch.id)
         assert found.status == "in_progress"
@@ -78,6 +79,18 @@ def test_a_killed_simulator_goes_on_where_it_was_and_bills_nothing_twice(
         counters = simulator.counters()
         assert (counters["lines_executed"], counters["lines_paid"]) == (100, 100)
         assert counters["lines_paid_more_than_once"] == 0
+
+
+def leave_behind(simulator: SimulatorProcess, input_file_id: str) -> None:
+    """Do what a crash between writing a portion and recording it does."""
+    written = [
+        *(simulator.directory / "paid").iterdir(),
+        *(simulator.directory / "files").iterdir(),
+    ]
+    for path in written:
+        if path.name != input_file_id:
+            with path.open("ab") as file:
+                file.write(b"12345678")
 
 
 def test_kills_at_any_moment_lose_and_double_nothing(tmp_path: Path, connect: Connect) -> None:
@@ -203,6 +216,15 @@ def test_a_taken_port_is_said_so(tmp_path: Path) -> None:
         assert ended.returncode == 2
         assert f"port {port}" in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def test_two_simulators_never_share_their_state(tmp_path: Path) -> None:
+    with SimulatorProcess(tmp_path / "state") as simulator:
+        command = [sys.executable, "-m", "simulator", "--port", "0", "--dir"]
+        command.append(str(simulator.directory))
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 2
+        assert "another simulator is using" in ended.stderr
 
 
 def test_memory_stays_flat_over_many_lines(tmp_path: Path, connect: Connect) -> None:
