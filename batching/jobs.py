@@ -47,6 +47,8 @@ class JobSettings(BaseModel):
     label: _Name | None = None
     delivery_config: Destination | None = None
     max_wait_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    again: bool = False
+    """Take it in although the same content was taken in before: it is sent and paid anew."""
 
     url: str | None = Field(None, validation_alias=AliasChoices("url", "endpoint"))
     model: _Name | None = None

@@ -1,0 +1,122 @@
+"""The inbox from the side of who brings files: putting one in, seeing what still lies there."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from batching.errors import BadInput
+from batching.jobs import SIDE_FILE_SUFFIX, side_file_name
+from storage.directory import DataDirectory
+from storage.durable import disk_errors, publish, sync_file, write_durably
+from storage.formats import format_of
+from storage.source_bytes import content_hash
+
+_UNFINISHED = (".part", ".tmp")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WaitingFile:
+    """A file that was brought and has not been taken in completely."""
+
+    name: str
+    bytes: int
+    since: datetime
+    remark: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BroughtFile:
+    """A file that lies in the inbox now."""
+
+    path: Path
+    content_hash: str
+    """Of the copy: what ingestion will find, whatever becomes of the original."""
+
+
+def put_into_inbox(
+    directory: DataDirectory, path: Path, *, side_settings: Mapping[str, Any]
+) -> BroughtFile:
+    """Copy a request file, with its side file, so that it is seen complete or not at all.
+
+    A name that is taken in the inbox gets `-2`, `-3`, ….
+    """
+    unfinished = directory.inbox / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        with disk_errors(unfinished):
+            shutil.copyfile(path, unfinished)
+            sync_file(unfinished)
+        found = content_hash(unfinished)
+        place = _publish(unfinished, directory.inbox, path.name, side_settings)
+        return BroughtFile(path=place, content_hash=found)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _publish(unfinished: Path, inbox: Path, name: str, side_settings: Mapping[str, Any]) -> Path:
+    place = next(_free_places(inbox, name))
+    if side_settings:
+        side_text = json.dumps(side_settings, ensure_ascii=False).encode()
+        write_durably(place.with_name(side_file_name(place.name)), side_text)
+    publish(unfinished, place)
+    return place
+
+
+def _free_places(inbox: Path, name: str) -> Iterator[Path]:
+    stem = side_file_name(name).removesuffix(SIDE_FILE_SUFFIX)
+    endings = name[len(stem) :]
+    number = 1
+    while True:
+        place = inbox / (name if number == 1 else f"{stem}-{number}{endings}")
+        if not place.exists() and not place.with_name(side_file_name(place.name)).exists():
+            yield place
+        number += 1
+
+
+def waiting_files(directory: DataDirectory) -> list[WaitingFile]:
+    """Return the files in the inbox and those being taken in, oldest first."""
+    being_taken_in = [
+        _waiting(path, name=path.name.partition("__")[2] or path.name, remark="being taken in")
+        for path in _visible_files(directory.claimed)
+    ]
+    brought = [
+        _waiting(path, name=path.name, remark=_remark(path))
+        for path in _visible_files(directory.inbox)
+    ]
+    found = [file for file in (*being_taken_in, *brought) if file is not None]
+    return sorted(found, key=lambda file: file.since)
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and not path.name.endswith(SIDE_FILE_SUFFIX)
+    ]
+
+
+def _waiting(path: Path, *, name: str, remark: str) -> WaitingFile | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:  # taken in meanwhile
+        return None
+    since = datetime.fromtimestamp(found.st_mtime, UTC)
+    return WaitingFile(name=name, bytes=found.st_size, since=since, remark=remark)
+
+
+def _remark(path: Path) -> str:
+    if path.is_dir():
+        return "is a folder, which is left alone"
+    if path.name.lower().endswith(_UNFINISHED):
+        return "waits until it loses this ending"
+    try:
+        format_of(path.name)
+    except BadInput:
+        return "has no known format"
+    return "waits to be taken in"

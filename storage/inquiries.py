@@ -1,0 +1,101 @@
+"""What people ask about what they brought: read-only questions to a snapshot."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from batching.errors import ConfigurationError
+from storage.ledger import Transaction, migrations
+
+
+def check_schema(reader: Transaction) -> None:
+    """Raise ConfigurationError unless this version can read the ledger."""
+    has_meta = reader.value(
+        "SELECT count(*) FROM information_schema.tables WHERE table_name = 'meta'"
+    )
+    found = reader.value("SELECT value FROM meta WHERE key = 'schema_version'") if has_meta else 0
+    known = len(migrations())
+    if int(found or 0) > known:
+        raise ConfigurationError(
+            f"the ledger was written by a newer version (schema {found}, this version knows "
+            f"{known}): install that version again, or point OBM_DATA_DIR at another folder"
+        )
+    if int(found or 0) < known:
+        raise ConfigurationError(
+            f"the ledger was written by an older version (schema {found}, this version needs "
+            f"{known}): start `obm up` once, which brings it up to date"
+        )
+
+
+def jobs_with_content(reader: Transaction, content_hashes: Collection[str]) -> dict[str, str]:
+    """Return, for each of these contents that was taken in before, the job that has it."""
+    rows = reader.rows(
+        "SELECT content_hash, any_value(jobs.name) AS job FROM sources JOIN jobs USING (job_id) "
+        "WHERE list_contains(?, content_hash) AND outcome = 'taken_in' GROUP BY content_hash",
+        list(content_hashes),
+    )
+    return {row["content_hash"]: row["job"] for row in rows}
+
+
+def sources_since(
+    reader: Transaction, content_hashes: Collection[str], *, since: datetime
+) -> list[dict[str, Any]]:
+    """Return what became of files with these contents that were looked at since then."""
+    return reader.rows(
+        "SELECT content_hash, sources.name, outcome, reason, job_id, jobs.name AS job, accepted, "
+        "rejected FROM sources LEFT JOIN jobs USING (job_id) "
+        "WHERE list_contains(?, content_hash) AND taken_in_at >= ? ORDER BY taken_in_at",
+        list(content_hashes), since,
+    )  # fmt: skip
+
+
+def unfinished_jobs(reader: Transaction, job_ids: Collection[int]) -> list[dict[str, Any]]:
+    """Return those of the jobs that have requests or results still on their way.
+
+    A job that never ends is finished whenever nothing of it is under way.
+    """
+    return reader.rows(
+        """
+        SELECT name, coalesce(open, 0) AS open, coalesce(undelivered, 0) AS undelivered,
+            coalesce(requests, 0) AS requests, paused
+        FROM jobs
+        LEFT JOIN (
+            SELECT job_id, count(*) AS requests,
+                count(*) FILTER (WHERE state IN ('pending', 'batched') OR result_id IS NULL) AS open
+            FROM requests GROUP BY job_id) AS counts USING (job_id)
+        LEFT JOIN (
+            SELECT job_id, count(*) AS undelivered FROM deliveries
+            WHERE state = 'pending' GROUP BY job_id) AS parts USING (job_id)
+        WHERE list_contains(?, job_id) AND (
+            coalesce(open, 0) > 0 OR coalesce(undelivered, 0) > 0
+            OR (NOT endless AND completed_at IS NULL))
+        ORDER BY job_id
+        """,
+        list(job_ids),
+    )
+
+
+def unsuccessful_requests(reader: Transaction, job_ids: Collection[int]) -> int:
+    """Return how many requests of these jobs ended without success."""
+    found = reader.value(
+        "SELECT count(*) FROM requests WHERE list_contains(?, job_id) "
+        "AND state IN ('failed', 'cancelled')",
+        list(job_ids),
+    )
+    return int(found or 0)
+
+
+def spending_report(reader: Transaction) -> list[dict[str, Any]]:
+    """Return the tokens and the cost of collected batches by model; unpriced ones are counted."""
+    return reader.rows(
+        """
+        SELECT model, count(*) AS batches, sum(batches.requests)::BIGINT AS requests,
+            coalesce(sum(input_tokens), 0)::BIGINT AS input_tokens,
+            coalesce(sum(cached_tokens), 0)::BIGINT AS cached_tokens,
+            coalesce(sum(output_tokens), 0)::BIGINT AS output_tokens,
+            sum(cost_usd) AS cost_usd,
+            count(*) FILTER (WHERE cost_usd IS NULL) AS unpriced_batches
+        FROM batches JOIN lanes USING (lane_id)
+        WHERE state = 'collected' GROUP BY model ORDER BY model
+        """
+    )
