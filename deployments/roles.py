@@ -1,0 +1,131 @@
+"""`obm up`: starts every role in its own process, keeps them alive, ends them together."""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+
+from rich.console import Console
+
+from batching.errors import ConfigurationError
+from batching.settings import Settings
+from deployments.children import Child, Role
+from deployments.health import product_version, read_health
+from deployments.prefect_server import (
+    PrefectServer,
+    choose_server,
+    client_environment,
+    external_api_url,
+)
+from deployments.supervision import RoleFailed, Supervisor
+from storage.directory import DataDirectory
+from storage.locks import exclusive_lock_if_free
+
+_log = logging.getLogger(__name__)
+
+STOP_SECONDS = 9.5
+_LOOK_SECONDS = 0.2
+
+PIPELINE_ARGV = (sys.executable, "-m", "deployments.cli", "pipeline")
+
+
+def build_roles(
+    directory: DataDirectory,
+    server: PrefectServer | None,
+    pipeline_argv: Sequence[str] = PIPELINE_ARGV,
+) -> tuple[Role, ...]:
+    """Return the roles in the order in which they start; each one waits for the one before."""
+    clients = {} if server is None else client_environment(server)
+    pipeline = Role(
+        name="pipeline",
+        argv=tuple(pipeline_argv),
+        ready_when=_says_running(directory, "pipeline"),
+        environment={**os.environ, **clients},
+    )
+    return (pipeline,) if server is None else (server.role(), pipeline)
+
+
+def run_roles(settings: Settings, pipeline_argv: Sequence[str] = PIPELINE_ARGV) -> int:
+    """Run all roles until SIGINT or SIGTERM; return the exit code of the process."""
+    directory = DataDirectory(settings.data_dir.absolute())
+    directory.create()
+    with exclusive_lock_if_free(directory.locks / "up.lock") as is_ours:
+        if not is_ours:
+            raise ConfigurationError(
+                f"`obm up` runs already on {directory.root}: stop it first, or set OBM_DATA_DIR "
+                "to another folder"
+            )
+        outside = external_api_url() is not None
+        server = None if outside else choose_server(directory, settings.prefect_port)
+        roles = build_roles(directory, server, pipeline_argv)
+        return _keep(roles, lambda: _welcome(directory, server))
+
+
+def _keep(roles: Sequence[Role], when_ready: Callable[[], None]) -> int:
+    supervisor = Supervisor()
+    with _stop_on_signals() as stop_asked:
+        try:
+            for role in roles:
+                _await_ready(supervisor, supervisor.start(role), stop_asked)
+            if not stop_asked():
+                when_ready()
+            while not stop_asked():
+                supervisor.look_after()
+                time.sleep(_LOOK_SECONDS)
+        except RoleFailed as failure:
+            _log.error("%s", failure)
+            return failure.exit_code
+        finally:
+            supervisor.stop(STOP_SECONDS)
+    return 0
+
+
+def _await_ready(supervisor: Supervisor, child: Child, stop_asked: Callable[[], bool]) -> None:
+    while not stop_asked() and not child.is_ready:
+        supervisor.look_after()
+        time.sleep(_LOOK_SECONDS)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether SIGINT or SIGTERM has come."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _says_running(directory: DataDirectory, role: str) -> Callable[[], bool]:
+    asked_since = datetime.now(UTC)
+
+    def says_running() -> bool:
+        health = read_health(directory.health, role)
+        return health is not None and health.state == "running" and health.since > asked_since
+
+    return says_running
+
+
+def _welcome(directory: DataDirectory, server: PrefectServer | None) -> None:
+    prefect = server.ui_url if server else (external_api_url() or "").removesuffix("/api")
+    Console().print(
+        f"[bold]OpenAI Batch Manager {product_version()}[/] is running.\n"
+        f"  Put request files into  {directory.inbox}\n"
+        f"  Results appear in       {directory.outbox}\n"
+        f"  Runs and schedules      {prefect}\n"
+        f"  All data is kept in     {directory.root}\n"
+        "Stop with Ctrl-C: nothing is lost, the next start goes on.",
+        highlight=False,
+        soft_wrap=True,
+    )
