@@ -5,9 +5,15 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from tasks.staging import TakenSource, claim_files, sources_to_take_in, take_in_source
 
 from flows.running import counted, owner_of, skipped, tell
+from tasks.staging import (
+    TakenSource,
+    claim_files,
+    reclaim_grown_files,
+    sources_to_take_in,
+    take_in_source,
+)
 
 
 @flow(name="ingest", flow_run_name="ingest")
@@ -16,6 +22,7 @@ async def ingest() -> State[Any]:
     with owner_of("ingest") as owned:
         if not owned:
             return skipped("ingest")
+        await asyncio.to_thread(reclaim_grown_files)
         await asyncio.to_thread(claim_files)
         taken = [
             await asyncio.to_thread(take_in_source, source_id)

@@ -59,7 +59,7 @@ def _story(sent: list[Batch]) -> str:
     if not sent:
         return "submit: nothing sent"
     models = Counter(batch.model for batch in sent)
-    named = ", ".join(f"{model} ×{counted(count, 'batch')}" for model, count in models.items())
+    named = ", ".join(f"{model} ×{counted(count, 'batch')}" for model, count in models.items())  # noqa: RUF001 - a sign, not a letter
     return f"submit {named}, {counted(sum(batch.requests for batch in sent), 'request')}"
 
 

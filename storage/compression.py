@@ -47,7 +47,7 @@ def unpacked_gzip(source: SourceBytes) -> Iterator[bytes]:
 
 def unpacked_zstd(path: Path, source: SourceBytes) -> Iterator[bytes]:
     """Yield the content of all frames; BadInput if the last one is cut or one is damaged."""
-    if not zstd_is_complete(path):
+    if path.stat().st_size and not zstd_is_complete(path):
         raise BadInput("the zstd file is cut off or damaged: its last frame has no end")
     unpacker = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW_BYTES)
     readable: Any = source  # the stub of zstandard asks for more than its code does
@@ -81,7 +81,7 @@ def zstd_is_complete(path: Path) -> bool:
                 _skip_frame(file)
         except ValueError:
             return False
-        return file.tell() == size
+        return file.tell() == size > 0
 
 
 def _skip_frame(file: BinaryIO) -> None:

@@ -114,6 +114,6 @@ def lines_at(
 def _ends_with_a_newline(path: Path) -> bool:
     with path.open("rb") as file:
         if file.seek(0, 2) == 0:
-            return True
+            return False
         file.seek(-1, 2)
         return file.read(1) == b"\n"

@@ -143,9 +143,9 @@ class SegmentWriter:
         if self._rows:
             self._hand_over(is_last=True)
         written = thread.join()
-        self._thread = None
         for segment in written:
             publish(temporary_path(segment.path), segment.path)
+        self._thread = None
         return tuple(written)
 
     def abort(self) -> None:
@@ -225,6 +225,7 @@ class _WritingThread:
                 self._open.close()
         for path in self._begun:
             temporary_path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
     def _run(self) -> None:
         while (group := self._groups.get()) is not None:

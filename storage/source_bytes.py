@@ -35,7 +35,10 @@ class SourceBytes(io.RawIOBase):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to so many bytes, none at the end of the file."""
-        data = self._file.read(BLOCK_BYTES if size is None or size < 0 else size)
+        try:
+            data = self._file.read(BLOCK_BYTES if size is None or size < 0 else size)
+        except OSError as error:
+            raise _unreadable(error) from error
         self._hash.update(data)
         self.offset += len(data)
         return data
@@ -83,4 +86,8 @@ def _opened(path: Path) -> io.FileIO:
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
-        raise BadInput(f"the file cannot be read: {error.strerror}") from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> BadInput:
+    return BadInput(f"the file cannot be read: {error.strerror}")

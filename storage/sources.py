@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from batching.jobs import JobSettings, slug
 
+from batching.jobs import JobSettings, slug
 from storage.ledger import Ledger, Transaction, now
 from storage.segments import WrittenSegment
 
@@ -33,6 +33,7 @@ class SourceRecord:
     content_hash: str
     start_offset: int
     end_offset: int
+    end_line: int
     accepted: int
     rejected: int
 
@@ -96,13 +97,13 @@ def _free_names(wanted: str, taken: set[str]) -> Iterator[str]:
         number += 1
 
 
-def seen_before(ledger: Ledger, *, content_hash: str, start_offset: int) -> str | None:
+def seen_before(ledger: Ledger, *, content_hash: str, source_id: str) -> str | None:
     """Return the name of the job that took in the same content before, or None."""
     with ledger.transaction() as reader:
         found = reader.value(
             "SELECT jobs.name FROM sources JOIN jobs USING (job_id) "
-            "WHERE content_hash = ? AND start_offset = ? AND outcome = ? LIMIT 1",
-            content_hash, start_offset, SourceOutcome.TAKEN_IN,
+            "WHERE content_hash = ? AND source_id <> ? AND outcome = ? LIMIT 1",
+            content_hash, source_id, SourceOutcome.TAKEN_IN,
         )  # fmt: skip
     return None if found is None else str(found)
 
@@ -238,15 +239,24 @@ def record_unused_source(
         _insert_source(transaction, source, outcome=outcome, reason=reason)
 
 
-def source_parts(ledger: Ledger, source_id: str) -> tuple[int, int]:
-    """Return how many parts of a source are recorded, and up to which byte."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a source has been taken in; all zero for a new one."""
+
+    parts: int
+    end_offset: int
+    end_line: int
+
+
+def progress_of(ledger: Ledger, source_id: str) -> Progress:
+    """Return how far a source has been taken in."""
     with ledger.transaction() as reader:
         row = reader.row(
-            "SELECT count(*) AS parts, coalesce(max(end_offset), 0) AS end_offset "
-            "FROM sources WHERE source_id = ?",
+            "SELECT count(*)::INTEGER AS parts, coalesce(max(end_offset), 0) AS end_offset, "
+            "coalesce(max(end_line), 0) AS end_line FROM sources WHERE source_id = ?",
             source_id,
         )
-    return (int(row["parts"]), int(row["end_offset"])) if row else (0, 0)
+    return Progress(**row) if row else Progress(parts=0, end_offset=0, end_line=0)
 
 
 def recent_sources(ledger: Ledger, *, since: datetime) -> list[dict[str, Any]]:
@@ -318,8 +328,8 @@ def _insert_source(
 ) -> None:
     replayed = sum(repeat.is_replay for repeat in repeats)
     transaction.execute(
-        "INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         source.source_id, source.part, source.name, job_id, outcome, reason,
-        source.content_hash, source.start_offset, source.end_offset,
+        source.content_hash, source.start_offset, source.end_offset, source.end_line,
         source.accepted - len(repeats), source.rejected + len(repeats) - replayed, replayed, now(),
     )  # fmt: skip

@@ -35,6 +35,7 @@ CREATE TABLE sources (
     content_hash VARCHAR,
     start_offset BIGINT NOT NULL,
     end_offset BIGINT NOT NULL,
+    end_line INTEGER NOT NULL,
     accepted INTEGER NOT NULL,
     rejected INTEGER NOT NULL,
     repeated INTEGER NOT NULL,
