@@ -24,7 +24,7 @@ from storage.directory import DataDirectory
 from storage.locks import exclusive_lock_if_free
 
 if TYPE_CHECKING:
-    from deployments.schedules import Schedule
+    from deployments.scheduling import Schedule
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +42,6 @@ class Work:
     schedules: "tuple[Schedule, ...]"
     watch: Callable[[], Iterable[str]] | None = None
     """Looks for outside events each second; names the flows to nudge."""
-    use_nudges: Callable[[Callable[[str], None]], None] | None = None
-    """Gets the function with which a flow asks for a run of the next one."""
 
 
 LoadWork = Callable[[Settings, HealthFile], Work]
@@ -125,8 +123,6 @@ class _Pipeline:
         from deployments.runner import Runner  # noqa: PLC0415 - imports prefect
 
         nudges = Nudges(schedule.name for schedule in work.schedules)
-        if work.use_nudges is not None:
-            work.use_nudges(nudges.nudge)
         runner = Runner(work.schedules, nudges=nudges, health=self._health, watch=work.watch)
         all_ended = await runner.run(self._stop)
         with suppress(Exception):

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
-from deployments.schedules import Schedule, as_deployment
+from deployments.scheduling import Schedule, as_deployment
 
 _log = logging.getLogger(__name__)
 _UNSETTLED = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
@@ -25,10 +25,7 @@ async def register(client: PrefectClient, schedules: Sequence[Schedule]) -> dict
 
 async def _apply(client: PrefectClient, schedule: Schedule) -> UUID:
     paused, clock_active = await _switches(client, schedule)
-    deployment = as_deployment(schedule, paused=paused, clock_active=clock_active)
-    # Sync or async: it depends on where it is called, and here a loop runs.
-    applied: Any = deployment.apply()
-    return cast("UUID", await applied)
+    return await as_deployment(schedule, paused=paused, clock_active=clock_active).aapply()
 
 
 async def _switches(client: PrefectClient, schedule: Schedule) -> tuple[bool, bool]:

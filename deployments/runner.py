@@ -25,7 +25,7 @@ from deployments.executing import Execution, execute, final_state
 from deployments.health import HealthFile
 from deployments.nudging import Nudges
 from deployments.registration import register, sweep
-from deployments.schedules import Schedule
+from deployments.scheduling import Schedule
 
 _log = logging.getLogger(__name__)
 

@@ -1,58 +1,57 @@
-"""The deployments: which flow runs how often. One list for every way of running them."""
+"""The list of deployments: the five flows, how often they run, and what each one is for.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+The same list serves our own runner, `prefect.serve` and a work pool.
+"""
 
-from prefect import Flow
-from prefect.deployments.runner import RunnerDeployment
-from prefect.schedules import Interval
-from prefect.schedules import Schedule as Clock
-from prefect.types.entrypoint import EntrypointType
+from collections.abc import Callable, Mapping
 
-TAGS = ("obm",)
-_ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
-"""Fixed: counted from its start, a process that restarts often would never reach the hour."""
+from batching.settings import Settings
+from deployments.scheduling import Schedule
+from flows.delivery import deliver
+from flows.ingestion import ingest
+from flows.submission import submit
+from flows.tracking import track
+from flows.upkeep import upkeep
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """A flow, how often it runs, and how to see that it would have nothing to do."""
-
-    flow: Flow[..., Any]
-    name: str
-    interval_seconds: float
-    """0: never by the clock, only when it is nudged or asked for."""
-    has_work: Callable[[], bool]
-    """Asked before a scheduled run is begun: without work it is marked Skipped."""
-    description: str | None = None
-
-
-def as_deployment(
-    schedule: Schedule,
-    *,
-    work_pool_name: str | None = None,
-    paused: bool = False,
-    clock_active: bool = True,
-) -> RunnerDeployment:
-    """Return the Prefect deployment: for our runner, `prefect.serve` or a work pool.
-
-    The entrypoint names a module: a path entrypoint would put `flows/` on `sys.path`.
-    """
-    return RunnerDeployment.from_flow(
-        schedule.flow,
-        name=schedule.name,
-        schedule=_interval(schedule.interval_seconds, active=clock_active),
-        paused=paused,
-        description=schedule.description,
-        tags=list(TAGS),
-        work_pool_name=work_pool_name,
-        entrypoint_type=EntrypointType.MODULE_PATH,
+def build_schedules(
+    settings: Settings, has_work: Mapping[str, Callable[[], bool]]
+) -> tuple[Schedule, ...]:
+    """Return every deployment; `has_work` tells for each name whether a run would do anything."""
+    return (
+        Schedule(
+            flow=ingest,
+            name="ingest",
+            interval_seconds=settings.interval_ingest_seconds,
+            has_work=has_work["ingest"],
+            description="Takes in the request files of `staging/inbox`, line by line.",
+        ),
+        Schedule(
+            flow=submit,
+            name="submit",
+            interval_seconds=settings.interval_submit_seconds,
+            has_work=has_work["submit"],
+            description="Makes batches of waiting requests and creates them at the provider.",
+        ),
+        Schedule(
+            flow=track,
+            name="track",
+            interval_seconds=settings.interval_track_seconds,
+            has_work=has_work["track"],
+            description="Asks how the batches are doing and collects those that have ended.",
+        ),
+        Schedule(
+            flow=deliver,
+            name="deliver",
+            interval_seconds=settings.interval_deliver_seconds,
+            has_work=has_work["deliver"],
+            description="Brings results to their destinations and completes jobs.",
+        ),
+        Schedule(
+            flow=upkeep,
+            name="upkeep",
+            interval_seconds=settings.interval_upkeep_seconds,
+            has_work=has_work["upkeep"],
+            description="Backs up the ledger and removes what is no longer needed.",
+        ),
     )
-
-
-def _interval(seconds: float, *, active: bool) -> Clock | None:
-    if seconds == 0:
-        return None
-    return Interval(timedelta(seconds=seconds), anchor_date=_ANCHOR, active=active)

@@ -107,7 +107,8 @@ class Pipeline:
 
     def child(self, word: str) -> psutil.Process:
         """Return the process below ours whose command line has this word."""
-        return next(process for process in self.family()[1:] if word in process.cmdline())
+        eventually(lambda: any(_has(process, word) for process in self.family()[1:]))
+        return next(process for process in self.family()[1:] if _has(process, word))
 
     def is_running(self) -> bool:
         assert self.process is not None
@@ -135,6 +136,13 @@ class Pipeline:
         finally:
             connection.close()
         return [(str(kind), str(name)) for kind, name in rows]
+
+
+def _has(process: psutil.Process, word: str) -> bool:
+    try:
+        return word in process.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
 
 
 @pytest.fixture

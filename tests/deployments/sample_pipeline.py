@@ -17,7 +17,7 @@ from deployments.roles import run_roles
 def load_work(_settings: Settings, _health: HealthFile) -> Work:
     import sample_flows  # noqa: PLC0415 - imports prefect, whose environment is set by now
 
-    from deployments.schedules import Schedule  # noqa: PLC0415 - imports prefect
+    from deployments.scheduling import Schedule  # noqa: PLC0415 - imports prefect
 
     schedules = []
     for part in os.environ["SAMPLE_SCHEDULES"].split(","):

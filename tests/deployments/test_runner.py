@@ -24,7 +24,7 @@ from deployments.nudging import Nudges
 from deployments.prefect_server import PrefectServer
 from deployments.registration import register
 from deployments.runner import Runner, Watch
-from deployments.schedules import Schedule
+from deployments.scheduling import Schedule
 
 pytestmark = [
     pytest.mark.prefect,
