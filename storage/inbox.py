@@ -14,7 +14,6 @@ from batching.jobs import SIDE_FILE_SUFFIX, side_file_name
 from storage.directory import DataDirectory
 from storage.durable import disk_errors, publish, sync_file, write_durably
 from storage.formats import format_of
-from storage.source_bytes import content_hash
 
 _UNFINISHED = (".part", ".tmp")
 
@@ -29,30 +28,19 @@ class WaitingFile:
     remark: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BroughtFile:
-    """A file that lies in the inbox now."""
-
-    path: Path
-    content_hash: str
-    """Of the copy: what ingestion will find, whatever becomes of the original."""
-
-
 def put_into_inbox(
     directory: DataDirectory, path: Path, *, side_settings: Mapping[str, Any]
-) -> BroughtFile:
+) -> Path:
     """Copy a request file, with its side file, so that it is seen complete or not at all.
 
-    A name that is taken in the inbox gets `-2`, `-3`, ….
+    A name that is taken in the inbox gets `-2`, `-3`, …; returns where the file lies now.
     """
     unfinished = directory.inbox / f".{path.name}.{os.getpid()}.tmp"
     try:
         with disk_errors(unfinished):
             shutil.copyfile(path, unfinished)
             sync_file(unfinished)
-        found = content_hash(unfinished)
-        place = _publish(unfinished, directory.inbox, path.name, side_settings)
-        return BroughtFile(path=place, content_hash=found)
+        return _publish(unfinished, directory.inbox, path.name, side_settings)
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -38,15 +38,44 @@ def jobs_with_content(reader: Transaction, content_hashes: Collection[str]) -> d
 
 
 def sources_since(
-    reader: Transaction, content_hashes: Collection[str], *, since: datetime
+    reader: Transaction, names: Collection[str], *, since: datetime
 ) -> list[dict[str, Any]]:
-    """Return what became of files with these contents that were looked at since then."""
+    """Return what became of files that had these names in the inbox and were read since then."""
     return reader.rows(
-        "SELECT content_hash, sources.name, outcome, reason, job_id, jobs.name AS job, accepted, "
-        "rejected FROM sources LEFT JOIN jobs USING (job_id) "
-        "WHERE list_contains(?, content_hash) AND taken_in_at >= ? ORDER BY taken_in_at",
-        list(content_hashes), since,
+        "SELECT sources.name, outcome, reason, job_id, jobs.name AS job, accepted, rejected "
+        "FROM sources LEFT JOIN jobs USING (job_id) "
+        "WHERE list_contains(?, sources.name) AND taken_in_at >= ? ORDER BY taken_in_at",
+        list(names), since,
     )  # fmt: skip
+
+
+def story_since(reader: Transaction, since: datetime) -> list[dict[str, Any]]:
+    """Return, oldest first, the sources read and the moves of batches and jobs since then."""
+    return reader.rows(
+        """
+        SELECT taken_in_at AS happened_at, 'source' AS entity, sources.name AS name,
+            outcome AS event, accepted AS requests, rejected AS refused, NULL AS returned,
+            jobs.name AS job, NULL AS model, NULL AS endpoint
+        FROM sources LEFT JOIN jobs USING (job_id) WHERE taken_in_at > $1
+        UNION ALL
+        SELECT happened_at, 'batch', entity_id, target, batches.requests, failed, returned,
+            NULL, model, endpoint
+        FROM transitions JOIN batches ON batch_id = TRY_CAST(entity_id AS INTEGER)
+            JOIN lanes USING (lane_id)
+        WHERE entity = 'batch' AND happened_at > $1
+        UNION ALL
+        SELECT happened_at, 'job', entity_id, target, NULL, NULL, NULL, entity_id, NULL, NULL
+        FROM transitions WHERE entity = 'job' AND happened_at > $1
+        ORDER BY happened_at
+        """,
+        since,
+    )
+
+
+def requests_that_ran_again(reader: Transaction) -> int:
+    """Return how many requests succeeded after an attempt that did not."""
+    found = reader.value("SELECT count(*) FROM requests WHERE state = 'succeeded' AND attempts > 1")
+    return int(found or 0)
 
 
 def unfinished_jobs(reader: Transaction, job_ids: Collection[int]) -> list[dict[str, Any]]:

@@ -1,0 +1,117 @@
+"""Commands that change something: short marks in the ledger that the pipeline carries out."""
+
+import getpass
+import sys
+
+import typer
+
+from batching.errors import BadInput
+from deployments.cli.surroundings import (
+    existing_directory,
+    job_id_of,
+    load_settings,
+    open_ledger,
+    pipeline_is_running,
+    reading,
+    say,
+)
+from storage import jobs
+from storage.directory import DataDirectory
+from storage.ledger import Ledger
+from storage.reports import jobs_report
+
+
+def flush(name: str | None) -> None:
+    """Let pending requests go without waiting for batches to fill."""
+    ledger = _ledger_with(name)
+    waiting = jobs.flush(ledger, name, actor=_actor())
+    whose = f"of job {name}" if name else "of all jobs"
+    if waiting:
+        _said(f"{waiting:,} pending requests {whose} go without filling up.", ledger.directory)
+    else:
+        say(f"No request {whose} is pending, so there is nothing to flush.")
+
+
+def cancel(name: str) -> None:
+    """Cancel what has not been answered yet."""
+    ledger = _ledger_with(name)
+    at_once, later = jobs.cancel_job(ledger, name, actor=_actor())
+    if not at_once and not later:
+        say(f"Every request of job {name} is answered, so nothing was cancelled.")
+        return
+    _said(
+        f"Job {name}: {at_once:,} pending requests are cancelled; {later:,} are in batches and "
+        "end with them (a paid answer that still arrives is delivered).",
+        ledger.directory,
+    )
+
+
+def set_paused(name: str, *, paused: bool) -> None:
+    """Hold a job's pending requests back, or let them go again."""
+    ledger = _ledger_with(name)
+    changed = jobs.set_job_paused(ledger, name, paused=paused, actor=_actor())
+    state = "paused" if paused else "running"
+    if not changed:
+        say(f"Job {name} was {state} already.")
+    elif paused:
+        say(
+            f"Job {name} is paused: its pending requests wait, batches on their way go on. "
+            f"`obm resume {name}` ends that."
+        )
+    else:
+        _said(f"Job {name} goes on.", ledger.directory)
+
+
+def retry(name: str, *, cancelled_too: bool, sure: bool) -> None:
+    """Send failed (and cancelled) requests of a job again, after asking."""
+    ledger = _ledger_with(name)
+    with reading(ledger.directory) as reader:
+        job = jobs_report(reader, name=name)[0] if reader is not None else {}
+    failed, cancelled = job.get("failed", 0), job.get("cancelled", 0)
+    count = failed + cancelled if cancelled_too else failed
+    if not count:
+        hint = f"; {cancelled:,} were cancelled: --all retries them too" if cancelled else ""
+        say(f"No request of job {name} has failed{hint}.")
+        return
+    if not sure and not _confirmed(count, name):
+        say("Nothing was changed.")
+        return
+    again = jobs.retry_job(ledger, name, cancelled_too=cancelled_too, actor=_actor())
+    _said(f"{again:,} requests of job {name} are pending again.", ledger.directory)
+    if again < count:
+        say(f"{count - again:,} more can be retried once their results are recorded.")
+
+
+def _confirmed(count: int, name: str) -> bool:
+    if not sys.stdin.isatty():
+        raise BadInput(
+            f"{count:,} requests of job {name} would run again, and what ran before may be paid a "
+            "second time: say so with --yes"
+        )
+    return typer.confirm(
+        f"{count:,} requests of job {name} will run again. A request that failed may have been "
+        "paid already and would be paid again. Go on?"
+    )
+
+
+def _ledger_with(name: str | None) -> Ledger:
+    """Return the ledger, after making sure that there is such a job."""
+    settings = load_settings()
+    if name is not None:
+        with reading(existing_directory(settings)) as reader:
+            job_id_of(reader, name)
+    return open_ledger(settings)
+
+
+def _said(sentence: str, directory: DataDirectory) -> None:
+    say(sentence)
+    if not pipeline_is_running(directory):
+        say("No pipeline is running at the moment: `obm up` carries this out.", style="yellow")
+
+
+def _actor() -> str:
+    """Return who does it, for the audit trail."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        return "cli"
