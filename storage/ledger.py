@@ -69,8 +69,8 @@ class Transaction:
 
     def frame(self, sql: str, *parameters: object) -> pl.DataFrame:
         """Return the rows of a query as a Polars frame (times without zone, in UTC)."""
-        cursor = self._connection.execute(sql, [_to_ledger(value) for value in parameters])
-        return pl.DataFrame(cursor.to_arrow_table())
+        found = self._connection.sql(sql, params=[_to_ledger(value) for value in parameters])
+        return pl.DataFrame(found.to_arrow_table())
 
     @contextmanager
     def table(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
