@@ -11,7 +11,6 @@ from batching.errors import BadInput
 from batching.estimates import synchronous_usd
 from batching.prices import PriceTable
 from batching.provider import TokenUsage
-from batching.settings import Settings
 from deployments.cli.status_page import Status, jobs_table, render
 from deployments.cli.surroundings import (
     existing_directory,
@@ -43,26 +42,26 @@ _WATCH_SECONDS = 1.0
 def show_status(*, as_json: bool, watch: bool) -> None:
     """Print where everything stands; with `watch`, until nothing is under way any more."""
     settings = load_settings()
-    directory = existing_directory(settings)
+    directory, prices = existing_directory(settings), PriceTable.load(settings.price_table)
     if as_json:
-        print_json(read_status(settings, directory).as_json())
+        print_json(read_status(directory, prices).as_json())
     elif watch:
-        _watch(settings, directory)
+        _watch(directory, prices)
     else:
-        out().print(render(read_status(settings, directory), at=now()))
+        out().print(render(read_status(directory, prices), at=now()))
 
 
-def _watch(settings: Settings, directory: DataDirectory) -> None:
-    status = read_status(settings, directory)
+def _watch(directory: DataDirectory, prices: PriceTable) -> None:
+    status = read_status(directory, prices)
     with Live(render(status, at=now()), console=out(), auto_refresh=False) as live:
         while status.is_something_under_way:
             time.sleep(_WATCH_SECONDS)
-            status = read_status(settings, directory)
+            status = read_status(directory, prices)
             live.update(render(status, at=now()), refresh=True)
         live.refresh()
 
 
-def read_status(settings: Settings, directory: DataDirectory) -> Status:
+def read_status(directory: DataDirectory, prices: PriceTable) -> Status:
     """Return where everything stands right now."""
     files = waiting_files(directory)
     is_running = pipeline_is_running(directory)
@@ -78,7 +77,7 @@ def read_status(settings: Settings, directory: DataDirectory) -> Status:
             batches=batches_by_state(reader),
             open_batches=open_batches_report(reader),
             requests=requests_by_state(reader),
-            money=_money(reader, PriceTable.load(settings.price_table)),
+            money=_money(reader, prices),
         )
 
 
