@@ -32,15 +32,13 @@ from batching.tokens import (
 )
 from batching.wire import LONGEST_WIRE_ID_BYTES
 
-_BYTES_BESIDE: Final = {
-    url: len(f'{{"custom_id":"","method":"POST","url":"{url}","body":}}') for url in ENDPOINTS
-}
-"""Bytes of the shortest line beside its custom_id and body."""
 _LEAST_DESTINATION_BYTES: Final = len(',"delivery_config":')
 _MOST_SPARE_BYTES: Final = len(',"url":""') - 1
 """A line with no more bytes than it needs and these cannot hold a key twice."""
 _LONGEST_KEPT_DESTINATION: Final = 4_096
 _MOST_DIGITS: Final = 15
+_LEAST_CONTENT_BYTES: Final = len("null") + 1
+"""Whatever is shorter may be null or missing and is looked at with care."""
 _ABSENT: Final = msgspec.Raw()
 _NULL: Final = msgspec.Raw(b"null")
 
@@ -65,7 +63,7 @@ class ReadRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     id_hash: int
     """xxh3_64 of the custom_id in UTF-8, unsigned."""
     payload_hash: int
-    """xxh3_64 of url, body and delivery_config, unsigned."""
+    """xxh3_64 of url, body and delivery_config, each hashed with the hash before it as seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,14 +87,18 @@ class ReadingRules:
 def read_request(line: bytes, rules: ReadingRules) -> ReadRequest | Refusal:
     """Return the request in the line, or why it is refused, all faults in one reason."""
     try:
-        line.decode()
+        if not line.isascii():
+            line.decode()
         envelope = _decode_envelope(line)
         reader = _READERS[envelope.url]
         body = reader.decode(envelope.body)
     except (msgspec.DecodeError, KeyError, UnicodeDecodeError, RecursionError):
         return _read_doubtful(line, rules)
     content = reader.content(body)
-    if body.stream or not content or content == _NULL or _repeats_a_key(line, envelope):
+    if body.stream or len(content) < _LEAST_CONTENT_BYTES:
+        return _read_doubtful(line, rules)
+    spare = len(line) - len(envelope.body) - len(envelope.custom_id) - reader.bytes_beside
+    if spare > _MOST_SPARE_BYTES and _repeats_a_key(line, envelope, spare):
         return _read_doubtful(line, rules)
     return _completed(envelope, reader, body, rules)
 
@@ -112,12 +114,18 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _BodyReader:
-    """How the bodies of one endpoint are read."""
+    """How the bodies of one endpoint are read; `beside` is what a line has beside id and body."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         raw = msgspec.Raw
-        self.endpoint = endpoint
-        self.hashed_url = endpoint.url.encode() + b"\n"
+        self.url = endpoint.url
+        self.answers_with_tokens = endpoint.answers_with_tokens
+        self.counts_embedding_inputs = endpoint.counts_embedding_inputs
+        self.hash_seed = xxh3_64_intdigest(endpoint.url.encode())
+        self.bytes_beside = len(
+            f'{{"custom_id":"","method":"POST","url":"{endpoint.url}","body":}}'
+        )
+        self.wire_bytes_beside = self.bytes_beside + LONGEST_WIRE_ID_BYTES + len("\n")
         self.decode: Any = _decoder(endpoint, flag=bool | None, number=int | None)
         self.decode_any: Any = _decoder(endpoint, flag=raw | None, number=raw | None)
         self.counted = _several(endpoint.counted_fields)
@@ -152,13 +160,12 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _READERS: Final = {url: _BodyReader(endpoint) for url, endpoint in ENDPOINTS.items()}
 
 
-def _repeats_a_key(line: bytes, envelope: _Envelope) -> bool:
-    """Return whether a key of the envelope stands twice; most lines are too short for it."""
-    spare = len(line) - len(envelope.body) - len(envelope.custom_id) - _BYTES_BESIDE[envelope.url]
+def _repeats_a_key(line: bytes, envelope: _Envelope, spare: int) -> bool:
+    """Return whether a key of the envelope stands twice in a line that is long enough for it."""
     if envelope.delivery_config:
         spare -= len(envelope.delivery_config) + _LEAST_DESTINATION_BYTES
-    if spare <= _MOST_SPARE_BYTES:
-        return False
+        if spare <= _MOST_SPARE_BYTES:
+            return False
     return has_repeated_key(line.replace(bytes(envelope.body), b"0", 1))
 
 
@@ -166,40 +173,37 @@ def _completed(
     envelope: _Envelope, reader: _BodyReader, body: Any, rules: ReadingRules
 ) -> ReadRequest | Refusal:
     body_bytes = bytes(envelope.body)
-    endpoint = reader.endpoint
-    wire_bytes = len(body_bytes) + LONGEST_WIRE_ID_BYTES + _BYTES_BESIDE[endpoint.url] + 1
+    wire_bytes = len(body_bytes) + reader.wire_bytes_beside
     if wire_bytes > rules.largest_line_bytes:
         return _too_large(wire_bytes, rules)
-    payload = reader.hashed_url + body_bytes
-    destination = _destination_of(envelope.delivery_config)
+    payload_hash = xxh3_64_intdigest(body_bytes, reader.hash_seed)
+    destination = _destination_of(envelope.delivery_config) if envelope.delivery_config else None
     if isinstance(destination, Refusal):
         return destination
     if destination is not None:
-        payload += b"\n" + destination.encode()
-    counted_bytes = sum(map(len, reader.counted(body)))
+        payload_hash = xxh3_64_intdigest(destination.encode(), payload_hash)
     return ReadRequest(
         custom_id=envelope.custom_id,
-        url=endpoint.url,
+        url=reader.url,
         model=body.model,
         body=body_bytes,
         delivery_config=destination,
         wire_bytes=wire_bytes,
-        tokens=estimate_tokens(counted_bytes, rules.safety_per_mille),
-        output_tokens=_output_tokens(reader, body, rules) if endpoint.answers_with_tokens else 0,
+        tokens=estimate_tokens(sum(map(len, reader.counted(body))), rules.safety_per_mille),
+        output_tokens=_output_tokens(reader, body, rules) if reader.answers_with_tokens else 0,
         embedding_inputs=(
-            count_embedding_inputs(bytes(body.input)) if endpoint.counts_embedding_inputs else 0
+            count_embedding_inputs(bytes(body.input)) if reader.counts_embedding_inputs else 0
         ),
         id_hash=xxh3_64_intdigest(envelope.custom_id.encode()),
-        payload_hash=xxh3_64_intdigest(payload),
+        payload_hash=payload_hash,
     )
 
 
 def _output_tokens(reader: _BodyReader, body: Any, rules: ReadingRules) -> int:
+    cap = None
     for value in reader.caps(body):
-        if value is not None and (cap := _whole_number(value)) is not None:
-            break
-    else:
-        cap = None
+        if value is not None and cap is None:
+            cap = _whole_number(value)
     choices = None if body.n is None else _whole_number(body.n)
     return expected_output_tokens(cap, choices, rules.assumed_output_tokens)
 
@@ -222,7 +226,7 @@ def _too_large(wire_bytes: int, rules: ReadingRules) -> Refusal:
 
 
 def _destination_of(raw: msgspec.Raw) -> str | Refusal | None:
-    if not raw or raw == _NULL:
+    if raw == _NULL:
         return None
     config = bytes(raw)
     if len(config) > _LONGEST_KEPT_DESTINATION:

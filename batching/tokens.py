@@ -21,8 +21,8 @@ def per_mille(safety_factor: float) -> int:
 def estimate_tokens(counted_bytes: int, safety_per_mille: int) -> int:
     """Return the input tokens of this many bytes: 3.5 bytes a token, times the factor."""
     tokens = -(-counted_bytes * 2 // 7)
-    with_safety = -(-tokens * safety_per_mille // 1000)
-    return min(max(with_safety, 1), LARGEST_COUNT)
+    with_safety = -(-tokens * safety_per_mille // 1000) or 1
+    return min(with_safety, LARGEST_COUNT)
 
 
 def expected_output_tokens(cap: int | None, choices: int | None, assumed: int) -> int:

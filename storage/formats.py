@@ -60,7 +60,7 @@ def read_chunks(
     first_number: int = 1,
     longest_line_bytes: int = LONGEST_LINE_BYTES,
 ) -> Iterator[Chunk]:
-    """Yield the request lines of a file from where its bytes stand, in chunks of about 1 MB.
+    """Yield the request lines of a file from where its bytes stand, in chunks of about a block.
 
     BadInput is raised for what cannot be taken in as a whole, also after some chunks.
     """

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 import pyarrow.parquet as pq
 
 
@@ -17,8 +16,7 @@ def read_rows(
     Each table holds what lies in one row group, in the order asked for, so memory stays that
     of one row group however many rows are asked for.
     """
-    wanted = rows if isinstance(rows, pa.ChunkedArray | pa.Array) else pa.array(rows, pa.int64())
-    wanted = _one_array(wanted)
+    wanted = pl.Series(rows, dtype=pl.Int64)
     with pq.ParquetFile(path, pre_buffer=False) as file:
         yield from _read_groups(file, wanted, None if columns is None else list(columns))
 
@@ -39,33 +37,22 @@ def segment_metadata(path: Path) -> tuple[int, dict[str, str]]:
     }
 
 
-def _one_array(wanted: Any) -> Any:
-    array = wanted.combine_chunks() if isinstance(wanted, pa.ChunkedArray) else wanted
-    return pc.cast(array, pa.int64())
-
-
-def _read_groups(file: Any, wanted: Any, columns: list[str] | None) -> Iterator[Any]:
+def _read_groups(file: Any, wanted: pl.Series, columns: list[str] | None) -> Iterator[Any]:
     taken = first = 0
     for group in range(file.num_row_groups):
         if taken == len(wanted):
             return
         end = first + file.metadata.row_group(group).num_rows
-        until = _count_below(wanted, end, taken)
+        until = int(wanted.search_sorted(end))
         if until > taken:
             table = file.read_row_group(group, columns)
-            yield _pick(table, wanted.slice(taken, until - taken), first)
+            yield _pick(table, wanted.slice(taken, until - taken) - first)
         taken, first = until, end
     if taken != len(wanted):
-        raise IndexError(f"row {wanted[taken].as_py()} is not in the segment of {first} rows")
+        raise IndexError(f"row {wanted[taken]} is not in the segment of {first} rows")
 
 
-def _count_below(wanted: Any, end: int, known: int) -> int:
-    rest = wanted.slice(known)
-    return known + (pc.sum(pc.less(rest, end)).as_py() or 0) if len(rest) else known
-
-
-def _pick(table: Any, rows: Any, first: int) -> Any:
-    first_row, last_row = rows[0].as_py(), rows[-1].as_py()
-    if last_row - first_row + 1 == len(rows):
-        return table.slice(first_row - first, len(rows))
-    return table.take(pc.subtract(rows, pa.scalar(first, pa.int64())))
+def _pick(table: Any, rows: pl.Series) -> Any:
+    if rows[-1] - rows[0] + 1 == len(rows):
+        return table.slice(rows[0], len(rows))
+    return table.take(rows.to_arrow())

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,29 +27,27 @@ SOURCE_IDS_KEY: Final = "obm.source_ids"
 ROWS_A_SEGMENT: Final = 1_000_000
 BODY_BYTES_A_SEGMENT: Final = 512_000_000
 ROWS_A_GROUP: Final = 10_000
-BODY_BYTES_A_GROUP: Final = 16_000_000
+BODY_BYTES_A_GROUP: Final = 4_000_000
+"""Three groups are in memory at a time: collected, waiting, being written."""
 
-SCHEMA: Final = pa.schema(
-    [
-        pa.field("job", pa.string(), nullable=False),
-        pa.field("line", pa.int32(), nullable=False),
-        pa.field("custom_id", pa.string(), nullable=False),
-        pa.field("url", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("body", pa.binary(), nullable=False),
-        pa.field("delivery_config", pa.string()),
-        pa.field("wire_bytes", pa.int32(), nullable=False),
-        pa.field("tokens", pa.int32(), nullable=False),
-        pa.field("output_tokens", pa.int32(), nullable=False),
-        pa.field("embedding_inputs", pa.int32(), nullable=False),
-        pa.field("id_hash", pa.uint64(), nullable=False),
-        pa.field("payload_hash", pa.uint64(), nullable=False),
-        pa.field("accepted_at", pa.timestamp("us", tz="UTC"), nullable=False),
-    ]
-)
-_OF_THE_REQUEST: Final = tuple(
-    field for field in SCHEMA if field.name not in {"job", "line", "accepted_at"}
-)
+COLUMNS: Final = {
+    "job": pl.String(),
+    "line": pl.Int32(),
+    "custom_id": pl.String(),
+    "url": pl.String(),
+    "model": pl.String(),
+    "body": pl.Binary(),
+    "delivery_config": pl.String(),
+    "wire_bytes": pl.Int32(),
+    "tokens": pl.Int32(),
+    "output_tokens": pl.Int32(),
+    "embedding_inputs": pl.Int32(),
+    "id_hash": pl.UInt64(),
+    "payload_hash": pl.UInt64(),
+    "accepted_at": pl.Datetime("us", "UTC"),
+}
+_ARROW: Final = pl.CompatLevel.oldest()
+_SCHEMA: Final = pl.DataFrame(schema=COLUMNS).to_arrow(compat_level=_ARROW).schema
 _DICTIONARY_COLUMNS: Final = ["job", "url", "model", "delivery_config"]
 _GROUPS_WAITING: Final = 1
 
@@ -77,7 +76,7 @@ class _Group:
     """A row group on its way to the writing thread."""
 
     segment: int
-    batches: list[Any]
+    frames: list[pl.DataFrame]
     is_last: bool
 
 
@@ -105,11 +104,11 @@ class SegmentWriter:
     ) -> None:
         self._rows_a_segment = rows_a_segment
         self._body_bytes_a_segment = body_bytes_a_segment
-        self._accepted_at = pa.scalar(accepted_at, pa.timestamp("us", tz="UTC"))
+        self._accepted_at = accepted_at
         self._segment = first_segment
         self._rows = 0
         self._body_bytes = 0
-        self._batches: list[Any] = []
+        self._frames: list[pl.DataFrame] = []
         self._group_rows = 0
         self._group_bytes = 0
         self._thread: _WritingThread | None = _WritingThread(folder, ",".join(source_ids))
@@ -155,9 +154,8 @@ class SegmentWriter:
             self._thread = None
 
     def _collect(self, job: str, lines: Sequence[int], requests: Sequence[ReadRequest]) -> int:
-        batch = _as_record_batch(job, lines, requests, self._accepted_at)
+        self._frames.append(_as_frame(job, lines, requests, self._accepted_at))
         body_bytes = sum(len(request.body) for request in requests)
-        self._batches.append(batch)
         self._group_rows += len(requests)
         self._group_bytes += body_bytes
         return body_bytes
@@ -165,23 +163,38 @@ class SegmentWriter:
     def _hand_over(self, *, is_last: bool) -> None:
         if self._thread is None:
             raise RuntimeError("the segment writer has been closed")
-        self._thread.write(_Group(self._segment, self._batches, is_last))
-        self._batches, self._group_rows, self._group_bytes = [], 0, 0
+        self._thread.write(_Group(self._segment, self._frames, is_last))
+        self._frames, self._group_rows, self._group_bytes = [], 0, 0
 
 
-def _as_record_batch(
-    job: str, lines: Sequence[int], requests: Sequence[ReadRequest], accepted_at: Any
-) -> Any:
+def _as_frame(
+    job: str, lines: Sequence[int], requests: Sequence[ReadRequest], accepted_at: datetime
+) -> pl.DataFrame:
+    """Return the rows as columns (by Polars: Arrow's own builders would load pandas first)."""
     rows = len(requests)
-    columns: dict[str, Any] = {
-        "job": pa.repeat(pa.scalar(job, pa.string()), rows),
-        "line": pa.array(lines, pa.int32()),
-        "accepted_at": pa.repeat(accepted_at, rows),
-    }
-    for field in _OF_THE_REQUEST:
-        values = [getattr(request, field.name) for request in requests]
-        columns[field.name] = pa.array(values, field.type)
-    return pa.record_batch([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+    return pl.DataFrame(
+        {
+            "job": _constant(job, rows),
+            "line": lines,
+            "custom_id": [request.custom_id for request in requests],
+            "url": [request.url for request in requests],
+            "model": [request.model for request in requests],
+            "body": [request.body for request in requests],
+            "delivery_config": [request.delivery_config for request in requests],
+            "wire_bytes": [request.wire_bytes for request in requests],
+            "tokens": [request.tokens for request in requests],
+            "output_tokens": [request.output_tokens for request in requests],
+            "embedding_inputs": [request.embedding_inputs for request in requests],
+            "id_hash": [request.id_hash for request in requests],
+            "payload_hash": [request.payload_hash for request in requests],
+            "accepted_at": _constant(accepted_at, rows),
+        },
+        schema=COLUMNS,
+    )
+
+
+def _constant(value: object, rows: int) -> pl.Series:
+    return pl.Series([value]).new_from_index(0, rows)
 
 
 class _WritingThread:
@@ -189,7 +202,7 @@ class _WritingThread:
 
     def __init__(self, folder: Path, source_ids: str) -> None:
         self._folder = folder
-        self._schema = SCHEMA.with_metadata(
+        self._schema = _SCHEMA.with_metadata(
             {FORMAT_VERSION_KEY: FORMAT_VERSION, SOURCE_IDS_KEY: source_ids}
         )
         self._groups: queue.Queue[_Group | None] = queue.Queue(maxsize=_GROUPS_WAITING)
@@ -240,8 +253,10 @@ class _WritingThread:
         with disk_errors(path):
             if self._open is None:
                 self._begin(path)
-            if group.batches:
-                table = pa.Table.from_batches(group.batches, self._schema)
+            if group.frames:
+                table = pa.concat_tables(
+                    frame.to_arrow(compat_level=_ARROW) for frame in group.frames
+                )
                 self._open.write_table(table, row_group_size=max(1, table.num_rows))
                 self._open_rows += table.num_rows
             if group.is_last:
@@ -256,6 +271,7 @@ class _WritingThread:
             compression_level=1,
             use_dictionary=_DICTIONARY_COLUMNS,
             write_statistics=False,
+            store_schema=False,
         )
 
     def _end(self, number: int, path: Path) -> None:

@@ -9,7 +9,7 @@ import xxhash
 
 from batching.errors import BadInput
 
-BLOCK_BYTES: Final = 1_000_000
+BLOCK_BYTES: Final = 500_000
 
 
 class SourceBytes(io.RawIOBase):
