@@ -127,7 +127,7 @@ class _BodyReader:
         )
         self.wire_bytes_beside = self.bytes_beside + LONGEST_WIRE_ID_BYTES + len("\n")
         self.decode: Any = _decoder(endpoint, flag=bool | None, number=int | None)
-        self.decode_any: Any = _decoder(endpoint, flag=raw | None, number=raw | None)
+        self.decode_any: Any = _decoder(endpoint, flag=raw, number=raw)
         self.counted = _several(endpoint.counted_fields)
         self.caps = _several(endpoint.output_caps)
         self.content = attrgetter(endpoint.content_field)

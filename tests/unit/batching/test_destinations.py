@@ -1,0 +1,94 @@
+import json
+from typing import Any
+
+import pytest
+
+from batching.destinations import (
+    DELIVERABLE_TYPES,
+    canonical_json,
+    parse_destination,
+    read_destination,
+    why_not_deliverable,
+)
+from batching.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("config", "canonical"),
+    [
+        ({"type": "file"}, '{"type":"file"}'),
+        (
+            {"webhook_url": "HTTPS://host:8443/p?q=ü", "type": "webhook"},
+            '{"type":"webhook","webhook_url":"HTTPS://host:8443/p?q=ü"}',
+        ),
+        (
+            {"type": "rabbitmq", "rabbitmq_queue": "q"},
+            '{"rabbitmq_queue":"q","type":"rabbitmq"}',
+        ),
+        (
+            {"type": "rabbitmq", "exchange": "e", "routing_key": "k"},
+            '{"rabbitmq_exchange":"e","rabbitmq_routing_key":"k","type":"rabbitmq"}',
+        ),
+        (
+            {"type": "rabbitmq", "rabbitmq_exchange": "e", "rabbitmq_routing_key": "k"},
+            '{"rabbitmq_exchange":"e","rabbitmq_routing_key":"k","type":"rabbitmq"}',
+        ),
+        ({"name": "n", "type": "named"}, '{"name":"n","type":"named"}'),
+    ],
+)
+def test_every_kind_of_destination_has_one_canonical_form(
+    config: dict[str, Any], canonical: str
+) -> None:
+    destination = read_destination(config)
+    assert canonical_json(destination) == canonical
+    assert parse_destination(canonical) == destination
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({}, '"type" is missing'),
+        ({"type": "bird"}, "must be one of"),
+        ([], "object"),
+        ({"type": "file", "path": "/x"}, "path: is not a known key"),
+        ({"type": "webhook"}, "webhook_url: is missing"),
+        ({"type": "webhook", "webhook_url": 7}, "must be a string"),
+        ({"type": "webhook", "webhook_url": "ftp://host"}, "http://"),
+        ({"type": "webhook", "webhook_url": "https://"}, "names no host"),
+        ({"type": "webhook", "webhook_url": "http://h:port/"}, "is not a URL"),
+        ({"type": "webhook", "webhook_url": "http://h/a b"}, "spaces"),
+        ({"type": "webhook", "webhook_url": "http://h/" + "x" * 3_000}, "2000"),
+        ({"type": "rabbitmq"}, "is missing"),
+        ({"type": "rabbitmq", "rabbitmq_queue": ""}, "is missing"),
+        ({"type": "rabbitmq", "rabbitmq_queue": "q", "exchange": "e"}, "either"),
+        ({"type": "rabbitmq", "routing_key": "k"}, "is missing"),
+        ({"type": "named", "name": ""}, "must not be empty"),
+    ],
+)
+def test_a_faulty_destination_is_refused_with_its_fault(config: object, words: str) -> None:
+    with pytest.raises(BadInput, match="delivery_config: ") as caught:
+        read_destination(config)
+    assert words in str(caught.value)
+
+
+def test_all_faults_of_a_destination_are_named_at_once() -> None:
+    with pytest.raises(BadInput) as caught:
+        read_destination({"type": "webhook", "webhook_url": 5, "user": "u", "password": "p"})
+    for name in ("webhook_url", "user", "password"):
+        assert name in str(caught.value)
+    assert "5" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ['{"type":"file","type":"file"}', "{", ""])
+def test_a_text_that_is_no_plain_object_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        parse_destination(text)
+
+
+def test_only_what_can_be_delivered_is_accepted() -> None:
+    file = read_destination({"type": "file"})
+    named = read_destination({"type": "named", "name": "n"})
+    assert frozenset({"file"}) == DELIVERABLE_TYPES
+    assert why_not_deliverable(file) is None
+    assert "files only" in str(why_not_deliverable(named))
+    assert json.loads(canonical_json(named))["name"] == "n"
