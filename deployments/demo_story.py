@@ -27,8 +27,8 @@ def sentence_of(event: _Event) -> str | None:
 
 def _taken_in(event: _Event) -> str:
     refused = ""
-    if event["refused"]:
-        refused = f"; {event['refused']} bad lines are kept aside with their reasons"
+    if event["failed"]:
+        refused = f"; {event['failed']} bad lines are kept aside with their reasons"
     return f"{event['name']} is taken in: {event['requests']:,} requests{refused}"
 
 

@@ -54,7 +54,7 @@ def story_since(reader: Transaction, since: datetime) -> list[dict[str, Any]]:
     return reader.rows(
         """
         SELECT taken_in_at AS happened_at, 'source' AS entity, sources.name AS name,
-            outcome AS event, accepted AS requests, rejected AS refused, NULL AS returned,
+            outcome AS event, accepted AS requests, rejected AS failed, NULL AS returned,
             jobs.name AS job, NULL AS model, NULL AS endpoint
         FROM sources LEFT JOIN jobs USING (job_id) WHERE taken_in_at > $1
         UNION ALL
