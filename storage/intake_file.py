@@ -61,7 +61,8 @@ def take_in(
     """Write the good lines of a source to segments and the others to a rejected file.
 
     The segments are published, the rejected lines are not: the caller looks for repeated ids
-    first. A start offset takes in only what a plain JSONL file has grown by. BadInput means
+    first. A start offset takes in only what a plain JSONL file has grown by; the first line of
+    the growth then has the number `first_line`, unless it ends a line begun before. BadInput means
     that the source cannot be used at all; after any error nothing is left behind.
     """
     rejected_lines = RejectedWriter(rejected_path(directory, claimed, part=part))
@@ -78,7 +79,10 @@ def take_in(
             intake = _Intake(job, ReadingRules.of(settings), segments, rejected_lines)
             intake.lines_read = first_line - 1
             chunks = read_chunks(
-                claimed.path, source, job_settings or JobSettings(), first_number=first_line
+                claimed.path,
+                source,
+                job_settings or JobSettings(),
+                first_number=first_line - source.is_inside_a_line,
             )
             for chunk in chunks:
                 check_stop()

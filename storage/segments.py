@@ -202,9 +202,7 @@ class _WritingThread:
 
     def __init__(self, folder: Path, source_ids: str) -> None:
         self._folder = folder
-        self._schema = _SCHEMA.with_metadata(
-            {FORMAT_VERSION_KEY: FORMAT_VERSION, SOURCE_IDS_KEY: source_ids}
-        )
+        self._metadata = {FORMAT_VERSION_KEY: FORMAT_VERSION, SOURCE_IDS_KEY: source_ids}
         self._groups: queue.Queue[_Group | None] = queue.Queue(maxsize=_GROUPS_WAITING)
         self._open: Any = None
         self._open_rows = 0
@@ -266,13 +264,14 @@ class _WritingThread:
         self._begun.append(path)
         self._open = pq.ParquetWriter(
             str(temporary_path(path)),
-            self._schema,
+            _SCHEMA,
             compression="zstd",
             compression_level=1,
             use_dictionary=_DICTIONARY_COLUMNS,
             write_statistics=False,
             store_schema=False,
         )
+        self._open.add_key_value_metadata(self._metadata)
 
     def _end(self, number: int, path: Path) -> None:
         self._open.close()

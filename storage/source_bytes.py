@@ -24,6 +24,7 @@ class SourceBytes(io.RawIOBase):
         self._hash = xxhash.xxh3_128()
         self._file = _opened(path)
         self.offset = 0
+        self._last_byte = b"\n"
         while self.offset < start_offset:
             if not self.read(min(BLOCK_BYTES, start_offset - self.offset)):
                 self.close()
@@ -41,6 +42,7 @@ class SourceBytes(io.RawIOBase):
             raise _unreadable(error) from error
         self._hash.update(data)
         self.offset += len(data)
+        self._last_byte = data[-1:] or self._last_byte
         return data
 
     def readinto(self, buffer: object, /) -> int:
@@ -64,6 +66,11 @@ class SourceBytes(io.RawIOBase):
     def content_hash(self) -> str:
         """xxh3_128 of the bytes read so far, as hexadecimal text."""
         return self._hash.hexdigest()
+
+    @property
+    def is_inside_a_line(self) -> bool:
+        """Whether what was read so far ends in the middle of a line."""
+        return self._last_byte != b"\n"
 
     def close(self) -> None:
         """Close the file."""
