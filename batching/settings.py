@@ -9,8 +9,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 OPENAI_URL = "https://api.openai.com/v1"
 
-Seconds = Annotated[float, Field(ge=0)]
-Days = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=1_000_000_000)]
+"""At most 30 years, so that it can be added to any date."""
+Days = Annotated[float, Field(ge=0, le=36_500)]
 
 
 def _named(variable: str, default: Any, description: str, **rules: Any) -> Any:
@@ -108,10 +109,10 @@ class Settings(BaseSettings):
         "how long a just uploaded file may be unknown to a create before it is uploaded again",
     )
     max_attempts: int = _named(
-        "OBM_MAX_ATTEMPTS", 3, "times that a request may run (each may be paid)", ge=1
+        "OBM_MAX_ATTEMPTS", 3, "times that a request may run (each may be paid)", ge=1, le=100
     )
     max_returns: int = _named(
-        "OBM_MAX_RETURNS", 10, "times that a request may come back without having run", ge=1
+        "OBM_MAX_RETURNS", 10, "times that a request may come back without having run", ge=1, le=100
     )
 
     interval_ingest_seconds: Seconds = _named("OBM_INTERVAL_INGEST", 60.0, "schedule, seconds")
@@ -166,7 +167,7 @@ def parse_token_limits(text: str) -> dict[str, int]:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         model, separator, tokens = part.partition("=")
         digits = tokens.strip().replace("_", "")
-        if not separator or not model.strip() or not digits.isdigit() or int(digits) == 0:
+        if not separator or not model.strip() or not digits.isdecimal() or int(digits) == 0:
             raise ValueError(f"{part!r} is not `model=tokens` with a positive number of tokens")
         limits[model.strip().lower()] = int(digits)
     return limits

@@ -8,7 +8,7 @@ strictest rule that a compatible provider is known to have.
 import re
 from dataclasses import dataclass
 
-_WIRE_ID = re.compile(r"([a-z0-9]{4,16})-(\d{1,9})-(\d{1,9})")
+_WIRE_ID = re.compile(r"([a-z0-9]{4,16})-(0|[1-9][0-9]{0,8})-(0|[1-9][0-9]{0,8})")
 LONGEST_WIRE_ID_BYTES = 16 + 1 + 9 + 1 + 9
 
 
