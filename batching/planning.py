@@ -36,9 +36,9 @@ class LaneView:
     pending_bytes: int
     pending_tokens: int
     pending_embedding_inputs: int
-    pending_output_tokens: int
     first_tokens: int
     """Tokens of the oldest pending request, which goes first whatever its size."""
+    first_output_tokens: int
     due: bool
     """Whether the oldest request has waited long enough, or somebody asked for it."""
     live_tokens: int
@@ -179,8 +179,9 @@ def _over_budget(lane: LaneView, budget_usd: Decimal | None, *, at: datetime) ->
             detail="the price of this model is not known, so the daily limit cannot be kept: "
             "add it to OBM_PRICE_TABLE or lift OBM_MAX_SPEND_PER_DAY",
         )
-    average_output = lane.pending_output_tokens // lane.pending_requests
-    first = expected_cost_usd(lane.rates, tokens=lane.first_tokens, output_tokens=average_output)
+    first = expected_cost_usd(
+        lane.rates, tokens=lane.first_tokens, output_tokens=lane.first_output_tokens
+    )
     if first <= budget_usd:
         return None
     midnight = (at + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)

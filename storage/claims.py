@@ -76,13 +76,16 @@ SELECT place, wire_bytes, tokens, embedding_inputs, expected_output_tokens
 FROM (
     SELECT *, sum(wire_bytes) OVER sofar AS bytes_sofar, sum(tokens) OVER sofar AS tokens_sofar,
         sum(embedding_inputs) OVER sofar AS inputs_sofar,
-        sum(tokens * $6::DOUBLE + expected_output_tokens * $7::DOUBLE) OVER sofar AS spend_sofar
+        sum(tokens * $6::DOUBLE + expected_output_tokens * $7::DOUBLE) OVER sofar AS spend_sofar,
+        row_number() OVER sofar AS number
     FROM candidate
     WINDOW sofar AS (ORDER BY segment, row_index ROWS UNBOUNDED PRECEDING)
 )
-WHERE bytes_sofar <= $3 AND inputs_sofar <= $4
+-- The first goes whatever its size, as `decide` has found that it may: a request that no batch
+-- has room for would otherwise stand before all others for ever.
+WHERE number = 1 OR (bytes_sofar <= $3 AND inputs_sofar <= $4
     AND ($5::BIGINT IS NULL OR tokens_sofar <= $5::BIGINT)
-    AND ($8::DOUBLE IS NULL OR spend_sofar <= $8::DOUBLE)
+    AND ($8::DOUBLE IS NULL OR spend_sofar <= $8::DOUBLE))
 """
 
 

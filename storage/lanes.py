@@ -11,6 +11,9 @@ from batching.retry import growing_pause_seconds
 from batching.token_limits import TokenLimit
 from storage.ledger import Ledger, Transaction, now
 
+CAUTION_ENDS_TOKENS = 1_000_000_000_000
+"""No lane is so large: a bound that has grown to this holds nothing back."""
+
 LIVE_STATES = "('planned', 'uploaded', 'submitting', 'submitted')"
 
 
@@ -39,12 +42,16 @@ class Lane:
     view: LaneView
 
 
-_PENDING = """
+LONGEST_WAIT_SECONDS = 1_000_000_000
+"""A job may ask for any number of seconds; more than this cannot be added to a date."""
+
+_PENDING = f"""
 WITH grouped AS (
     SELECT lane_id, job_id, count(*) AS requests, sum(wire_bytes) AS bytes,
         sum(tokens) AS tokens, sum(embedding_inputs) AS embedding_inputs,
-        sum(expected_output_tokens) AS output_tokens, min(accepted_at) AS oldest,
-        min({'segment': segment, 'row_index': row_index, 'tokens': tokens}) AS first_request
+        min(accepted_at) AS oldest,
+        min({{'segment': segment, 'row_index': row_index, 'tokens': tokens,
+            'output_tokens': expected_output_tokens}}) AS first_request
     FROM requests
     WHERE state = 'pending'
     GROUP BY lane_id, job_id
@@ -52,10 +59,11 @@ WITH grouped AS (
 SELECT lane_id, sum(requests)::BIGINT AS pending_requests, sum(bytes)::BIGINT AS pending_bytes,
     sum(grouped.tokens)::BIGINT AS pending_tokens,
     sum(embedding_inputs)::BIGINT AS pending_embedding_inputs,
-    sum(output_tokens)::BIGINT AS pending_output_tokens,
-    min(first_request).tokens AS first_tokens, min(oldest) AS oldest,
+    min(first_request).tokens AS first_tokens,
+    min(first_request).output_tokens AS first_output_tokens, min(oldest) AS oldest,
     bool_or(
-        oldest + to_microseconds((coalesce(max_wait_seconds, ?) * 1e6)::BIGINT) <= ?
+        oldest + to_microseconds(
+            (least(coalesce(max_wait_seconds, ?), {LONGEST_WAIT_SECONDS}) * 1e6)::BIGINT) <= ?
         OR coalesce(flush_requested_at >= oldest, false)
     ) AS due
 FROM grouped JOIN jobs USING (job_id)
@@ -91,8 +99,8 @@ def _lane(row: Mapping[str, Any], policy: SubmissionPolicy) -> Lane:
         pending_bytes=row["pending_bytes"] or 0,
         pending_tokens=row["pending_tokens"] or 0,
         pending_embedding_inputs=row["pending_embedding_inputs"] or 0,
-        pending_output_tokens=row["pending_output_tokens"] or 0,
         first_tokens=row["first_tokens"] or 0,
+        first_output_tokens=row["first_output_tokens"] or 0,
         due=policy.close_at_once or bool(row["due"]),
         live_tokens=row["live_tokens"],
         unsent_batches=row["unsent_batches"],
@@ -182,16 +190,21 @@ def be_cautious(transaction: Transaction, lane_id: int, *, tokens: int) -> None:
 
 
 def end_backoff(transaction: Transaction, lane_id: int) -> None:
-    """Forget the lane's refusals: the provider has really accepted a batch of it.
-
-    Caution is given up step by step: each accepted batch lets the next be twice as large.
-    """
+    """Forget the lane's refusals: the provider has accepted a batch of it, or ended one."""
     transaction.execute(
-        "UPDATE lanes SET refusals = 0, backoff_until = NULL, "
-        "cautious_tokens = cautious_tokens * 2 "
-        "WHERE lane_id = ? AND (refusals > 0 OR cautious_tokens IS NOT NULL)",
+        "UPDATE lanes SET refusals = 0, backoff_until = NULL WHERE lane_id = ? AND refusals > 0",
         lane_id,
     )
+
+
+def ease_caution(transaction: Transaction, lane_id: int) -> None:
+    """Let the lane's next batches be twice as large, until caution means nothing any more."""
+    transaction.execute(
+        "UPDATE lanes SET cautious_tokens = "
+        "CASE WHEN cautious_tokens < ? THEN cautious_tokens * 2 END "
+        "WHERE lane_id = ? AND cautious_tokens IS NOT NULL",
+        CAUTION_ENDS_TOKENS, lane_id,
+    )  # fmt: skip
 
 
 def set_paused(ledger: Ledger, lane_id: int, *, paused: bool, actor: str) -> bool:

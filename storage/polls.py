@@ -5,7 +5,7 @@ from datetime import datetime
 from batching.lifecycle import BatchState
 from batching.provider import ProviderBatch
 from storage.batches import Batch, move, note_in
-from storage.lanes import end_backoff
+from storage.lanes import ease_caution, end_backoff
 from storage.ledger import Ledger, Transaction, now
 from storage.provider_files import record_provider_file
 
@@ -35,8 +35,10 @@ def mark_polled(
             **{name: count for name, count in counts.items() if count is not None},
         )  # fmt: skip
         if accepted:
-            note_in(transaction, batch.batch_id, in_progress_at=answer.in_progress_at or now())
             end_backoff(transaction, batch.lane_id)
+        if accepted and batch.in_progress_at is None:
+            note_in(transaction, batch.batch_id, in_progress_at=answer.in_progress_at or now())
+            ease_caution(transaction, batch.lane_id)
         if answer.status != batch.provider_status:
             transaction.record_move(
                 "batch", batch.batch_id, f"submitted/{answer.status}",
@@ -56,6 +58,8 @@ def mark_ended(ledger: Ledger, batch: Batch, answer: ProviderBatch) -> bool:
         )  # fmt: skip
         if moved:
             end_backoff(transaction, batch.lane_id)
+            if batch.in_progress_at is None:
+                ease_caution(transaction, batch.lane_id)
             for file_id in filter(None, (answer.output_file_id, answer.error_file_id)):
                 _remember_file(transaction, batch, file_id)
         return moved
