@@ -182,14 +182,30 @@ def known_provider_ids(ledger: Ledger) -> frozenset[str]:
         )
 
 
+def provider_ids_before(ledger: Ledger, batch: Batch) -> frozenset[str]:
+    """Return the provider's ids of those batches of the same account that went before this one."""
+    with ledger.transaction() as reader:
+        return frozenset(
+            row["provider_id"]
+            for row in reader.rows(
+                "SELECT provider_id FROM creates JOIN batches USING (batch_id) "
+                "JOIN lanes USING (lane_id) WHERE account = ? AND recorded_at < ?",
+                batch.account, batch.submitted_at or now(),
+            )
+        )  # fmt: skip
+
+
 def put_back_to_uploaded(
     transaction: Transaction, batch_id: int, *, reason: str, not_before: datetime
 ) -> bool:
     """Let the batch be created again later from the same input file."""
-    return move(
+    moved = move(
         transaction, batch_id, BatchState.UPLOADED, reason=reason, not_before=not_before,
         intent_at=None, provider_id=None, provider_status=None,
     )  # fmt: skip
+    if moved:
+        cancel_unsent(transaction)
+    return moved
 
 
 def put_back_to_planned(
@@ -202,7 +218,31 @@ def put_back_to_planned(
     )  # fmt: skip
     if moved:
         dispose_of_files(transaction, batch.batch_id)
+        cancel_unsent(transaction)
     return moved
+
+
+def cancel_unsent(transaction: Transaction, *, actor: str = "pipeline") -> int:
+    """End the batches that are to be cancelled and do not exist at the provider.
+
+    Returns how many there were. Their requests never ran, so they end as cancelled.
+    """
+    unsent = transaction.rows(
+        "SELECT batch_id FROM batches WHERE cancel_requested AND state IN ('planned', 'uploaded')"
+    )
+    for row in unsent:
+        cancelled = transaction.execute(
+            "UPDATE requests SET state = 'cancelled', error_code = 'obm_cancelled', "
+            "finished_at = ? WHERE batch_id = ? AND state = 'batched'",
+            now(), row["batch_id"],
+        )  # fmt: skip
+        move(
+            transaction, row["batch_id"], BatchState.CANCELLED, actor=actor,
+            reason="cancelled before it was created", finished_at=now(), succeeded=0, failed=0,
+            cancelled=cancelled, returned=0, odd_lines=0,
+        )  # fmt: skip
+        dispose_of_files(transaction, row["batch_id"])
+    return len(unsent)
 
 
 def postpone(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from batching.lifecycle import BatchState
 from batching.retry import RetryLimits
@@ -33,7 +34,7 @@ def return_requests(
     cancelled = _end(transaction, batch, "cancelled", "obm_cancelled", "cancel_requested")
     attempt, back = int(ending.adds_attempt), int(ending.adds_return)
     worn_out = f"(attempts + {attempt} >= {limits.attempts} AND {ending.adds_attempt})"
-    worn_out += f" OR returns + {back} > {limits.returns}"
+    worn_out += f" OR (returns + {back} > {limits.returns} AND {ending.adds_return})"
     failed = _end(transaction, batch, "failed", ending.worn_out_code, f"({worn_out})")
     returned = transaction.execute(
         "UPDATE requests SET state = 'pending', batch_id = NULL, attempts = attempts + ?, "
@@ -70,9 +71,12 @@ def fail_lines(
 
 
 def _close(transaction: Transaction, batch: Batch, ending: Ending) -> bool:
+    # What the provider refused costs nothing; of a lost batch nobody knows what it cost.
+    cost_usd = None if ending.adds_attempt else Decimal(0)
     moved = move(
         transaction, batch.batch_id, BatchState.FAILED, reason=ending.reason,
         fault_code=ending.code, fault_message=ending.reason, finished_at=now(),
+        cost_usd=cost_usd,
     )  # fmt: skip
     if moved:
         dispose_of_files(transaction, batch.batch_id)

@@ -1,6 +1,7 @@
 """What operators do to jobs: short guarded moves that the next flow run carries out."""
 
 from batching.lifecycle import OPERATOR_REQUEST_TRANSITIONS, RequestState, sources_of
+from storage.batches import cancel_unsent
 from storage.ledger import Ledger, Transaction, now
 
 
@@ -34,6 +35,7 @@ def cancel_job(ledger: Ledger, name: str, *, actor: str) -> tuple[int, int]:
             job_id,
         )
         _ask_for_batch_cancels(transaction)
+        cancel_unsent(transaction, actor=actor)
         transaction.record_move(
             "job", name, "cancel_requested", actor=actor,
             reason=f"{at_once} pending, {later} in batches",
@@ -42,14 +44,17 @@ def cancel_job(ledger: Ledger, name: str, *, actor: str) -> tuple[int, int]:
 
 
 def _ask_for_batch_cancels(transaction: Transaction) -> None:
-    """Mark the batches of which every request is to be cancelled."""
+    """Mark the batches of which every request is to be cancelled; the next poll does it."""
     transaction.execute(
         """
-        UPDATE batches SET cancel_requested = true
-        WHERE state IN ('planned', 'uploaded', 'submitting', 'submitted') AND batch_id IN (
+        UPDATE batches SET cancel_requested = true,
+            next_poll_at = CASE WHEN state = 'submitted' THEN ?::TIMESTAMP ELSE next_poll_at END
+        WHERE NOT cancel_requested
+            AND state IN ('planned', 'uploaded', 'submitting', 'submitted') AND batch_id IN (
             SELECT batch_id FROM requests WHERE state = 'batched'
             GROUP BY batch_id HAVING bool_and(cancel_requested))
-        """
+        """,
+        now(),
     )
 
 
@@ -98,7 +103,8 @@ def retry_job(ledger: Ledger, name: str, *, cancelled_too: bool, actor: str) -> 
             """,
             job_id, states,
         )  # fmt: skip
-        transaction.execute("UPDATE jobs SET completed_at = NULL WHERE job_id = ?", job_id)
+        if count:
+            transaction.execute("UPDATE jobs SET completed_at = NULL WHERE job_id = ?", job_id)
         transaction.record_move(
             "job", name, "retried", actor=actor, reason=f"{count} requests pending again"
         )
