@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import polars as pl
 from batching.jobs import JobSettings, slug
 from storage.ledger import Ledger, Transaction, now
 from storage.segments import WrittenSegment
+
+_LONGEST_NUMBERED = 60
+"""Characters of a long name that stay when a number is put behind it."""
 
 
 class SourceOutcome(StrEnum):
@@ -89,12 +93,20 @@ def choose_job(ledger: Ledger, *, stem: str, settings: JobSettings, source_id: s
 
 def _free_names(wanted: str, taken: set[str]) -> Iterator[str]:
     slugs = {slug(name) for name in taken}
-    number = 1
-    while True:
-        name = wanted if number == 1 else f"{wanted}-{number}"
+    if wanted not in taken and slug(wanted) not in slugs:
+        yield wanted
+    for number in count(2):
+        name = _numbered(wanted, number)
         if name not in taken and slug(name) not in slugs:
             yield name
-        number += 1
+
+
+def _numbered(wanted: str, number: int) -> str:
+    """Return the name with its number; a long one is cut so that its folder shows the number."""
+    whole = f"{wanted}-{number}"
+    if slug(whole).endswith(f"{number}"):
+        return whole
+    return f"{slug(wanted)[:_LONGEST_NUMBERED]}-{number}"
 
 
 def seen_before(ledger: Ledger, *, content_hash: str, source_id: str) -> str | None:
@@ -227,16 +239,22 @@ def record_source(
             transaction, source, outcome=SourceOutcome.TAKEN_IN, job_id=job_id,
             repeats=repeats,
         )  # fmt: skip
-        transaction.execute("UPDATE jobs SET completed_at = NULL WHERE job_id = ?", job_id)
+        if source.accepted > len(repeats):
+            transaction.execute("UPDATE jobs SET completed_at = NULL WHERE job_id = ?", job_id)
         return job_id
 
 
 def record_unused_source(
     ledger: Ledger, source: SourceRecord, *, outcome: SourceOutcome, reason: str
 ) -> None:
-    """Remember a source from which no request came, and why."""
+    """Remember a source from which no request came, and why; twice is as good as once."""
     with ledger.transaction() as transaction:
-        _insert_source(transaction, source, outcome=outcome, reason=reason)
+        known = transaction.value(
+            "SELECT count(*) FROM sources WHERE source_id = ? AND part = ? AND outcome = ?",
+            source.source_id, source.part, outcome,
+        )  # fmt: skip
+        if not known:
+            _insert_source(transaction, source, outcome=outcome, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
