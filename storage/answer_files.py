@@ -39,6 +39,9 @@ _NUMBERS = (
     "cached_tokens", "output_tokens", "reasoning_tokens",
 )  # fmt: skip
 NO_NUMBER = -1
+_MOST_TOKENS = 2**31 - 1
+_HIGHEST_STATUS = 999
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(slots=True)
@@ -93,7 +96,7 @@ def _add(
     line: ResultLine,
     batch_status: str,
 ) -> None:
-    status = NO_NUMBER if line.status_code is None else line.status_code
+    status = _or_absent(storable_status(line.status_code))
     values = (ref.segment, ref.row, *place, status, *_usage(line))
     for numbers, value in zip(index.numbers.values(), values, strict=True):
         numbers.append(value)
@@ -101,19 +104,36 @@ def _add(
     index.codes.append(line.error_code)
 
 
-def _usage(line: ResultLine) -> tuple[int, int, int, int]:
+def _usage(line: ResultLine) -> tuple[int, ...]:
     usage = line.usage
     if usage is None:
         return (NO_NUMBER,) * 4
-    return (
+    counts = (
         usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens,
     )  # fmt: skip
+    return tuple(_or_absent(storable_tokens(count)) for count in counts)
+
+
+def storable_tokens(count: int) -> int | None:
+    """Return the count, or None if no provider can have counted that and no column holds it."""
+    return count if 0 <= count <= _MOST_TOKENS else None
+
+
+def storable_status(status: int | None) -> int | None:
+    """Return the status, or None if it is none of HTTP and no column holds it."""
+    return status if status is not None and 0 <= status <= _HIGHEST_STATUS else None
+
+
+def _or_absent(number: int | None) -> int:
+    return NO_NUMBER if number is None else number
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield offset and bytes of every line that is not blank, split at newlines alone."""
     with path.open("rb") as file:
-        start, rest = 0, b""
+        if file.read(len(_BYTE_ORDER_MARK)) != _BYTE_ORDER_MARK:
+            file.seek(0)
+        start, rest = file.tell(), b""
         while block := file.read(SLICE_BYTES):
             check_stop()
             block = rest + block

@@ -17,23 +17,24 @@ from storage.result_files import delivered_line, result_path
 WINDOW_BYTES = 16 << 20
 """Results that are in memory at once while a job's results are sorted."""
 
-_READY = """
-SELECT job_id, name, slug FROM jobs
-WHERE completed_at IS NULL AND NOT endless
+_IS_READY = """
+completed_at IS NULL AND NOT endless
     AND job_id NOT IN (
         SELECT job_id FROM requests WHERE state IN ('pending', 'batched') OR result_id IS NULL)
     AND job_id NOT IN (SELECT job_id FROM deliveries WHERE state = 'pending')
-ORDER BY job_id
 """
 
 
 def jobs_to_complete(reader: Transaction) -> list[dict[str, Any]]:
     """Return the jobs whose results are all delivered and that are not closed yet."""
-    return reader.rows(_READY)
+    return reader.rows(f"SELECT job_id, name, slug FROM jobs WHERE {_IS_READY} ORDER BY job_id")
 
 
-def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> None:
-    """Write `results.sorted.jsonl` and `summary.json` of a job and record its completion."""
+def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> bool:
+    """Write `results.sorted.jsonl` and `summary.json` of a job and record its completion.
+
+    Returns whether it is complete: a further source may have come in meanwhile.
+    """
     folder = ledger.directory.outbox / slug
     folder.mkdir(parents=True, exist_ok=True)
     with written_durably(folder / "results.sorted.jsonl") as file:
@@ -44,11 +45,12 @@ def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> None:
     summary = _summary(ledger, job_id, moment)
     write_durably(folder / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
     with ledger.transaction() as transaction:
-        if transaction.execute(
-            "UPDATE jobs SET completed_at = ? WHERE job_id = ? AND completed_at IS NULL",
-            moment, job_id,
-        ):  # fmt: skip
+        completed = transaction.execute(
+            f"UPDATE jobs SET completed_at = ? WHERE job_id = ? AND {_IS_READY}", moment, job_id
+        )
+        if completed:
             transaction.record_move("job", summary["job"], "completed", source="open")
+    return bool(completed)
 
 
 def _windows(ledger: Ledger, job_id: int) -> Iterator[pl.DataFrame]:
@@ -59,7 +61,7 @@ def _windows(ledger: Ledger, job_id: int) -> Iterator[pl.DataFrame]:
             SELECT segment, row_index, result_id,
                 (sum(coalesce(result_bytes, 0)::BIGINT) OVER (
                     ORDER BY segment, row_index ROWS UNBOUNDED PRECEDING) // ?)::INTEGER AS slice
-            FROM requests WHERE job_id = ? ORDER BY segment, row_index
+            FROM requests WHERE job_id = ? AND result_id IS NOT NULL ORDER BY segment, row_index
             """,
             WINDOW_BYTES, job_id,
         )  # fmt: skip

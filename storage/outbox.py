@@ -8,7 +8,7 @@ cut off before anything is appended, so no line is ever there twice.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from batching.errors import BadInput
+from batching.retry import growing_pause_seconds
 from batching.stopping import check_stop
 from storage.directory import DataDirectory
-from storage.durable import disk_errors, written_durably
+from storage.durable import disk_errors, sync_folder, written_durably
 from storage.ledger import Ledger, Transaction, now
 from storage.result_files import delivered_line, result_path
 
@@ -28,6 +30,8 @@ PART_COLUMNS = (
     "error_message", "request_id",
 )  # fmt: skip
 FIRST_FILE = "results.jsonl"
+FIRST_PAUSE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +45,7 @@ class Part:
     job: str
     slug: str
     endless: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +61,8 @@ def pending_parts(reader: Transaction, *, most: int) -> list[Part]:
     """Return parts that are to be delivered, oldest first."""
     rows = reader.rows(
         """
-        SELECT delivery_id, deliveries.job_id, result_id, rows, name AS job, slug, endless
+        SELECT delivery_id, deliveries.job_id, result_id, rows, name AS job, slug, endless,
+            deliveries.created_at
         FROM deliveries JOIN jobs USING (job_id)
         WHERE state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= ?)
         ORDER BY delivery_id LIMIT ?
@@ -69,14 +75,22 @@ def pending_parts(reader: Transaction, *, most: int) -> list[Part]:
 def deliver_part(ledger: Ledger, part: Part) -> int:
     """Append a part to its job's results, write its Parquet file, record both.
 
-    Returns the bytes appended. Nobody else may deliver to the same job meanwhile.
+    Returns the bytes appended. Nobody else may deliver to the same job meanwhile. BadInput says
+    which file stands in the way; other parts can still be delivered.
     """
     directory = ledger.directory
     with ledger.transaction() as reader:
         place = _next_place(reader, directory, part)
     folder = directory.outbox / place.folder
-    (folder / "parts").mkdir(parents=True, exist_ok=True)
-    end = _append(folder, place, part, directory)
+    try:
+        with disk_errors(folder):
+            (folder / "parts").mkdir(parents=True, exist_ok=True)
+        end = _append(folder, place, part, directory)
+    except (OSError, pa.ArrowException) as error:
+        raise BadInput(f"the results of job {part.job!r} cannot be delivered: {error}") from error
+    if place.offset == 0:
+        for new_name_in in (folder, *folder.parents[: place.folder.count("/") + 1]):
+            sync_folder(new_name_in)
     with ledger.transaction() as transaction:
         transaction.execute(
             """
@@ -89,8 +103,25 @@ def deliver_part(ledger: Ledger, part: Part) -> int:
     return end - place.offset
 
 
+def postpone_part(ledger: Ledger, part: Part, *, problem: str) -> None:
+    """Record why a part could not be delivered; it is tried again after a growing pause."""
+    with ledger.transaction() as transaction:
+        tries = transaction.value(
+            "SELECT attempts + 1 FROM deliveries WHERE delivery_id = ?", part.delivery_id
+        )
+        pause_seconds = growing_pause_seconds(
+            tries, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS
+        )
+        transaction.execute(
+            "UPDATE deliveries SET attempts = ?, problem = ?, next_attempt_at = ? "
+            "WHERE delivery_id = ? AND state = 'pending'",
+            tries, problem, now() + timedelta(seconds=pause_seconds), part.delivery_id,
+        )  # fmt: skip
+
+
 def _next_place(reader: Transaction, directory: DataDirectory, part: Part) -> Place:
-    folder = f"{part.slug}/{_day(now())}" if part.endless else part.slug
+    # Not today's day: a delivery that is done again after midnight must find what it left.
+    folder = f"{part.slug}/{_day(part.created_at)}" if part.endless else part.slug
     ends = {
         row["file"]: row["end_offset"]
         for row in reader.rows(

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from batching.errors import BadInput
 from batching.result_lines import OddLine, OwnCode, ResultLine, own_result_line, read_result_line
 from batching.stopping import check_stop
+from storage.answer_files import storable_status, storable_tokens
 from storage.directory import DataDirectory
 from storage.durable import written_durably
 
@@ -147,15 +148,15 @@ def _columns(
         "job_id": group["job_id"].to_list(),
         "custom_id": group["custom_id"].to_list(),
         "status": list(states),
-        "status_code": [line.status_code for line in read],
+        "status_code": [storable_status(line.status_code) for line in read],
         "error_code": [line.error_code for line in read],
         "error_message": [line.error_message for line in read],
         "model": [line.model for line in read],
         "finish_reason": [line.finish_reason for line in read],
-        "input_tokens": [usage and usage.input_tokens for usage in usages],
-        "cached_tokens": [usage and usage.cached_tokens for usage in usages],
-        "output_tokens": [usage and usage.output_tokens for usage in usages],
-        "reasoning_tokens": [usage and usage.reasoning_tokens for usage in usages],
+        "input_tokens": [usage and storable_tokens(usage.input_tokens) for usage in usages],
+        "cached_tokens": [usage and storable_tokens(usage.cached_tokens) for usage in usages],
+        "output_tokens": [usage and storable_tokens(usage.output_tokens) for usage in usages],
+        "reasoning_tokens": [usage and storable_tokens(usage.reasoning_tokens) for usage in usages],
         "request_id": [line.request_id for line in read],
         "content": [line.content for line in read],
         "id_start": [line.id_start for line in read],

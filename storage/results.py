@@ -55,14 +55,15 @@ def collect_batch(
             index, path, file=file, installation=installation,
             batch_status=batch.provider_status or "",
         )  # fmt: skip
+    members = _members(ledger, batch.batch_id)
     found = reconcile(
-        _members(ledger, batch.batch_id),
+        members,
         index,
         complete=complete,
         cancelled_outside=batch.provider_status == "cancelled" and not batch.cancel_requested,
         limits=limits,
     )
-    if found.odd:
+    if found.odd and members.height:
         write_odd_lines(odd_lines_path(ledger.directory, batch.batch_id), files, list(found.odd))
     finals = found.requests.filter(
         (pl.col("state") != RequestState.PENDING.value) & pl.col("own_code").is_null()

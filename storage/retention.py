@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from storage.batch_files import remove_batch_files
+from storage.batch_files import batch_folder, remove_batch_files
 from storage.directory import DataDirectory
 from storage.ledger import Ledger, now
 from storage.result_files import result_path
@@ -47,9 +47,11 @@ def forget_batch_files(ledger: Ledger, *, keep_days: float) -> int:
             "(SELECT result_id FROM deliveries WHERE state = 'pending')",
             now() - timedelta(days=keep_days),
         )
-    for row in rows:
-        remove_batch_files(ledger.directory, row["batch_id"])
-    return len(rows)
+    old = [row["batch_id"] for row in rows]
+    old = [batch_id for batch_id in old if batch_folder(ledger.directory, batch_id).exists()]
+    for batch_id in old:
+        remove_batch_files(ledger.directory, batch_id)
+    return len(old)
 
 
 def forget_requests(ledger: Ledger, *, keep_days: float) -> int:

@@ -2,9 +2,10 @@
 
 import logging
 
+from batching.errors import BadInput
 from batching.stopping import check_stop
 from storage.completion import complete_job, jobs_to_complete
-from storage.outbox import deliver_part, pending_parts
+from storage.outbox import Part, deliver_part, pending_parts, postpone_part
 from storage.results import write_own_results_of_requests
 from tasks.resources import resources
 from tasks.steps import step
@@ -35,8 +36,19 @@ def deliver_to_files() -> dict[str, int]:
             return delivered
         for part in parts:
             check_stop()
-            deliver_part(resources().ledger, part)
-            delivered[part.job] = delivered.get(part.job, 0) + part.rows
+            if _deliver(part):
+                delivered[part.job] = delivered.get(part.job, 0) + part.rows
+
+
+def _deliver(part: Part) -> bool:
+    """Deliver one part; what stands in its way does not stand in the way of others."""
+    try:
+        deliver_part(resources().ledger, part)
+    except BadInput as error:
+        logger.warning("part not delivered", extra={"job": part.job, "problem": str(error)})
+        postpone_part(resources().ledger, part, problem=str(error))
+        return False
+    return True
 
 
 @step(name="complete jobs")
@@ -44,7 +56,9 @@ def complete_jobs() -> list[str]:
     """Sort and sum up every job that has all its results; return their names."""
     with resources().ledger.transaction() as reader:
         ready = jobs_to_complete(reader)
+    completed = []
     for job in ready:
         check_stop()
-        complete_job(resources().ledger, job_id=job["job_id"], slug=job["slug"])
-    return [job["name"] for job in ready]
+        if complete_job(resources().ledger, job_id=job["job_id"], slug=job["slug"]):
+            completed.append(job["name"])
+    return completed
