@@ -20,7 +20,9 @@ import duckdb
 import polars as pl
 
 from batching.errors import ConfigurationError, DiskFull
+from storage.backups import back_up, log_of
 from storage.directory import DataDirectory
+from storage.durable import publish, sync_file
 from storage.locks import exclusive_lock
 
 logger = logging.getLogger(__name__)
@@ -146,8 +148,6 @@ class Ledger:
 
     def _migrate(self) -> None:
         """Bring the schema to this version; refuse a ledger of a newer one."""
-        from storage.backups import back_up  # noqa: PLC0415 - backups need the ledger
-
         wanted = migrations()
         with _one_transaction_at_a_time, exclusive_lock(self.directory.ledger_lock):
             existed = self.directory.ledger.exists()
@@ -183,16 +183,21 @@ class Ledger:
     def compact(self) -> None:
         """Write the ledger anew without the space of deleted rows, and put it in place."""
         fresh = self.directory.ledger.with_name("ledger.compact.duckdb")
-        fresh.unlink(missing_ok=True)
         with _one_transaction_at_a_time, exclusive_lock(self.directory.ledger_lock):
+            for leftover in (fresh, log_of(fresh)):
+                leftover.unlink(missing_ok=True)
             with self._connected() as connection:
+                place = str(fresh).replace("'", "''")
                 connection.execute(
-                    f"ATTACH '{fresh}' AS fresh (STORAGE_VERSION '{STORAGE_VERSION}')"
+                    f"ATTACH '{place}' AS fresh (STORAGE_VERSION '{STORAGE_VERSION}')"
                 )
                 connection.execute("COPY FROM DATABASE ledger TO fresh")
                 connection.execute("CHECKPOINT fresh")
                 connection.execute("DETACH fresh")
-            fresh.replace(self.directory.ledger)
+            # A log that stayed behind belongs to the old file: it must not meet the new one.
+            if not log_of(self.directory.ledger).exists() and not log_of(fresh).exists():
+                sync_file(fresh)
+                publish(fresh, self.directory.ledger)
 
     def installation(self) -> str:
         """Return the name of this installation, the first part of its wire ids."""

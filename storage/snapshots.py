@@ -14,7 +14,9 @@ from pathlib import Path
 
 import duckdb
 
+from storage.backups import log_of
 from storage.directory import DataDirectory
+from storage.durable import disk_errors
 from storage.ledger import Transaction, connection_settings
 from storage.locks import shared_lock
 
@@ -35,7 +37,7 @@ def snapshot(directory: DataDirectory, *, max_age_seconds: float = 1.0) -> Itera
 def ledger_generation(directory: DataDirectory) -> str:
     """Return a text that changes whenever the ledger does."""
     parts = []
-    for path in (directory.ledger, _log_of(directory.ledger)):
+    for path in (directory.ledger, log_of(directory.ledger)):
         try:
             found = path.stat()
         except FileNotFoundError:
@@ -69,15 +71,15 @@ def _current_copy(directory: DataDirectory, max_age_seconds: float) -> Path:
 
 
 def _copy(directory: DataDirectory) -> Path:
-    with shared_lock(directory.ledger_lock):
+    with shared_lock(directory.ledger_lock), disk_errors(directory.snapshots):
         target = _path_of(directory, ledger_generation(directory))
         if target.exists():
             return target
         unfinished = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
         shutil.copyfile(directory.ledger, unfinished)
-        log = _log_of(directory.ledger)
+        log = log_of(directory.ledger)
         if log.exists():
-            shutil.copyfile(log, _log_of(target))
+            shutil.copyfile(log, log_of(target))
         unfinished.replace(target)
     _forget_all_but(directory, target)
     return target
@@ -107,7 +109,3 @@ def _made_at(path: Path) -> float:
 
 def _path_of(directory: DataDirectory, generation: str) -> Path:
     return directory.snapshots / f"ledger.{generation}.duckdb"
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(path.name + ".wal")
