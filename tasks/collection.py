@@ -6,10 +6,11 @@ from pathlib import Path
 
 from batching.errors import (
     AccountRefused,
+    IncompleteDownload,
     NotFound,
     ProviderUnavailable,
     RequestRefused,
-    TransientError,
+    Throttled,
 )
 from batching.lifecycle import BatchState
 from storage.accounts import record_trouble
@@ -42,10 +43,14 @@ def collect(batch_id: int) -> Collected | None:
         files, problem = _download_all(batch)
     except AccountRefused as error:
         record_trouble(resources().ledger, batch.account, str(error))
-        _try_later(batch, str(error))
+        _try_later(batch, str(error), unreadable=False)
+        return None
+    except (ProviderUnavailable, Throttled) as error:
+        # Nobody answers: that says nothing about the files, however long it takes.
+        _try_later(batch, str(error), unreadable=False)
         return None
     if problem is not None and not _grace_is_over(batch):
-        _try_later(batch, problem)
+        _try_later(batch, problem, unreadable=True)
         return None
     return collect_batch(
         resources().ledger,
@@ -66,7 +71,10 @@ def _download_all(batch: Batch) -> tuple[dict[int, Path], str | None]:
         ERROR: (batch.error_file_id, error_path(directory, batch.batch_id)),
     }
     files: dict[int, Path] = {}
-    problem = _announced_but_absent(batch)
+    try:
+        problem = _announced_but_absent(batch)
+    except (NotFound, RequestRefused) as error:
+        problem = str(error)
     for kind, (file_id, path) in wanted.items():
         if not file_id:
             continue
@@ -74,7 +82,7 @@ def _download_all(batch: Batch) -> tuple[dict[int, Path], str | None]:
             if not path.exists():
                 _download(file_id, path)
             files[kind] = path
-        except (TransientError, NotFound, RequestRefused) as error:
+        except (IncompleteDownload, NotFound, RequestRefused) as error:
             problem = str(error)
     return files, problem
 
@@ -84,9 +92,13 @@ def _download(file_id: str, path: Path) -> None:
     provider = resources().provider
     try:
         expected_bytes = provider.file(file_id).bytes
-    except (NotFound, ProviderUnavailable, RequestRefused):
+    except (NotFound, RequestRefused):
         expected_bytes = None
-    provider.download(file_id, path, expected_bytes=expected_bytes)
+    try:
+        provider.download(file_id, path, expected_bytes=expected_bytes)
+    except ProviderUnavailable as error:
+        # It answers, but not with this file: that is the file's trouble.
+        raise IncompleteDownload(str(error)) from error
 
 
 def _announced_but_absent(batch: Batch) -> str | None:
@@ -107,7 +119,8 @@ def _grace_is_over(batch: Batch) -> bool:
     return now() - batch.unreadable_since >= grace
 
 
-def _try_later(batch: Batch, problem: str) -> None:
+def _try_later(batch: Batch, problem: str, *, unreadable: bool) -> None:
+    """Come back after a pause; only files that the provider cannot show use up the grace."""
     logger.warning(
         "results not readable yet", extra={"batch_id": batch.batch_id, "problem": problem}
     )
@@ -118,6 +131,6 @@ def _try_later(batch: Batch, problem: str) -> None:
     )
     note(
         resources().ledger, batch.batch_id, fault_message=problem,
-        unreadable_since=batch.unreadable_since or now(),
+        unreadable_since=batch.unreadable_since or (now() if unreadable else None),
         not_before=now() + timedelta(seconds=pause_seconds),
     )  # fmt: skip

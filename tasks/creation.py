@@ -164,7 +164,11 @@ def settle_create(batch: Batch) -> bool:
             if found is None:
                 _start_over(batch)
                 return False
-    except (TransientError, AccountRefused) as error:
+    except AccountRefused as error:
+        record_trouble(resources().ledger, batch.account, str(error))
+        note(resources().ledger, batch.batch_id, not_before=_next_look(batch))
+        return False
+    except (TransientError, RequestRefused) as error:
         note(
             resources().ledger, batch.batch_id,
             fault_message=str(error), not_before=_next_look(batch),

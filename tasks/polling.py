@@ -20,7 +20,7 @@ from batching.refusals import (
 from batching.retry import poll_pause
 from storage.accounts import record_trouble
 from storage.batch_files import remove_input_file
-from storage.batches import Batch, batches_in, known_provider_ids, note
+from storage.batches import Batch, batches_in, note, provider_ids_before
 from storage.ledger import now
 from storage.polls import mark_ended, mark_polled
 from storage.reports import open_batches_report
@@ -130,7 +130,9 @@ def _missing(batch: Batch, problem: str) -> None:
     _look_again(batch)
     try:
         listed = {found.id for found in resources().provider.list_batches()}
-        others = listed & known_provider_ids(resources().ledger) or _input_file_exists(batch)
+        # Only what is older proves that this is still the account that the batch went to.
+        older = provider_ids_before(resources().ledger, batch)
+        others = listed & older or _input_file_exists(batch)
     except (TransientError, AccountRefused):
         return
     if batch.provider_id in listed:
