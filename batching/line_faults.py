@@ -42,6 +42,8 @@ class RefusalCode(StrEnum):
     INVALID_DESTINATION = "invalid_destination"
     DESTINATION_NOT_AVAILABLE = "destination_not_available"
     LINE_TOO_LARGE = "line_too_large"
+    INVALID_ROW = "invalid_row"
+    """A row of a table that does not fit its header."""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, gc=False):

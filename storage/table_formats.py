@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from batching.errors import BadInput
 from batching.jobs import JobSettings
-from batching.line_faults import Refusal
+from batching.line_faults import Refusal, RefusalCode
 from storage.source_bytes import BLOCK_BYTES, SourceBytes
 from storage.table_rows import RowReader
 from storage.text_formats import Chunk, RefusedLine
@@ -133,7 +133,7 @@ def _chunks(rows: Iterable[tuple[int, Any]], reader: RowReader) -> Iterator[Chun
     refused: list[RefusedLine] = []
     size = 0
     for number, row in rows:
-        line = reader.line_of(number, row)
+        line = _misfit(row) if isinstance(row, list) else reader.line_of(number, row)
         if isinstance(line, Refusal):
             refused.append(RefusedLine(number=number, refusal=line, raw=_raw(row)))
         else:
@@ -145,6 +145,11 @@ def _chunks(rows: Iterable[tuple[int, Any]], reader: RowReader) -> Iterator[Chun
             numbers, lines, refused, size = [], [], [], 0
     if lines or refused:
         yield Chunk(numbers=numbers, lines=lines, refused=tuple(refused))
+
+
+def _misfit(cells: list[str]) -> Refusal:
+    reason = f"the row has {len(cells)} cells, which is not what the header has"
+    return Refusal(code=RefusalCode.INVALID_ROW, reason=reason)
 
 
 def _raw(row: object) -> bytes:
