@@ -1,0 +1,65 @@
+"""Starting a container's command as a process of this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+PROGRAMS = str(Path(sys.executable).parent)
+
+
+def environment_of(*parts: Mapping[str, object]) -> dict[str, str]:
+    """Return an environment without the settings of whoever runs the tests."""
+    prefixes = ("OBM_", "OPENAI_", "PREFECT_", "RABBITMQ_")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    own["PATH"] = os.pathsep.join([PROGRAMS, own.get("PATH", "")])
+    for part in parts:
+        own |= {name: str(value) for name, value in part.items()}
+    return own
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def started(
+    command: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a command beside the test; it is ended with SIGTERM, as Docker does it."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, env=dict(environment), cwd=folder, stdout=output, stderr=output,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def succeeds(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> bool:
+    finished = subprocess.run(
+        command, env=dict(environment), cwd=folder, capture_output=True, check=False, timeout=60
+    )
+    return finished.returncode == 0
+
+
+def until(holds: Callable[[], bool], log: Path, *, timeout_seconds: float = 90) -> None:
+    """Return when it holds; fail with the log's end when it takes too long."""
+    deadline = time.monotonic() + timeout_seconds
+    while not holds():
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.2)
