@@ -132,9 +132,7 @@ def no_token_limit(_model: str, learned: int | None) -> TokenLimit:
     return TokenLimit(tokens=learned, source=source)
 
 
-def token_limit(
-    tokens: int, *, certain: bool = True
-) -> Callable[[str, int | None], TokenLimit]:
+def token_limit(tokens: int, *, certain: bool = True) -> Callable[[str, int | None], TokenLimit]:
     """Return a rule by which every model has this limit."""
     source = LimitSource.OVERRIDE if certain else LimitSource.TABLE
     return lambda _model, _learned: TokenLimit(tokens=tokens, source=source)
@@ -239,9 +237,7 @@ class Store:
             assert mark_submitting(self.ledger, number) is not None
         elif target is BatchState.SUBMITTED:
             provider_id = f"batch_{number}_{batch.create_attempt}"
-            assert mark_submitted(
-                self.ledger, number, provider_id=provider_id, status="validating"
-            )
+            assert mark_submitted(self.ledger, number, provider_id=provider_id, status="validating")
         else:
             answer = provider_answer(
                 batch, status=status, output_file_id=f"file-out-{number}",
