@@ -116,6 +116,12 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class _BodyReader:
     """How the bodies of one endpoint are read; `beside` is what a line has beside id and body."""
 
+    __slots__ = (
+        "answers_with_tokens", "bytes_beside", "cap_names", "caps", "content", "counted",
+        "counts_embedding_inputs", "decode", "decode_any", "hash_seed", "url",
+        "wire_bytes_beside",
+    )  # fmt: skip
+
     def __init__(self, endpoint: Endpoint) -> None:
         raw = msgspec.Raw
         self.url = endpoint.url
@@ -128,9 +134,10 @@ class _BodyReader:
         self.wire_bytes_beside = self.bytes_beside + LONGEST_WIRE_ID_BYTES + len("\n")
         self.decode: Any = _decoder(endpoint, flag=bool | None, number=int | None)
         self.decode_any: Any = _decoder(endpoint, flag=raw, number=raw)
-        self.counted = _several(endpoint.counted_fields)
-        self.caps = _several(endpoint.output_caps)
         self.content = attrgetter(endpoint.content_field)
+        self.counted = _several(endpoint.counted_fields)
+        self.cap_names = endpoint.output_caps
+        self.caps = _several(endpoint.output_caps)
 
 
 def _decoder(endpoint: Endpoint, *, flag: Any, number: Any) -> Any:
@@ -202,17 +209,12 @@ def _completed(
 def _output_tokens(reader: _BodyReader, body: Any, rules: ReadingRules) -> int:
     cap = None
     for value in reader.caps(body):
-        if value is not None and cap is None:
-            cap = _whole_number(value)
-    choices = None if body.n is None else _whole_number(body.n)
-    return expected_output_tokens(cap, choices, rules.assumed_output_tokens)
-
-
-def _whole_number(value: int | msgspec.Raw) -> int | None:
-    if isinstance(value, int):
-        return value
-    digits = bytes(value)
-    return int(digits) if digits.isdigit() and len(digits) <= _MOST_DIGITS else None
+        if value is not None:
+            cap = value
+            break
+    if cap is None and body.n is None:
+        return rules.assumed_output_tokens
+    return expected_output_tokens(cap, body.n, rules.assumed_output_tokens)
 
 
 def _too_large(wire_bytes: int, rules: ReadingRules) -> Refusal:
@@ -260,4 +262,12 @@ def _read_doubtful(line: bytes, rules: ReadingRules) -> ReadRequest | Refusal:
         )
     except msgspec.DecodeError as error:
         return Refusal(code=RefusalCode.NOT_JSON, reason=f"cannot be read: {error}")
+    for name in ("n", *reader.cap_names):
+        setattr(body, name, _whole_number(getattr(body, name)))
     return _completed(envelope, reader, body, rules)
+
+
+def _whole_number(raw: msgspec.Raw | None) -> int | None:
+    """Return the number if it is one that a provider could mean; others are its business."""
+    digits = b"" if raw is None else bytes(raw)
+    return int(digits) if digits.isdigit() and len(digits) <= _MOST_DIGITS else None

@@ -301,6 +301,7 @@ with (directory.inbox / "x.jsonl").open("w") as file:
 result = take_in(directory, claim(directory, directory.inbox / "x.jsonl"), job="j",
     first_segment=1, settings=Settings(_env_file=None), accepted_at=datetime.now(UTC))
 assert result.accepted == int(sys.argv[2])
+assert "pandas" not in sys.modules, "pandas takes 60 MB and 0.3 s"
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
