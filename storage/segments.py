@@ -46,7 +46,7 @@ COLUMNS: Final = {
     "payload_hash": pl.UInt64(),
     "accepted_at": pl.Datetime("us", "UTC"),
 }
-_ARROW: Final = pl.CompatLevel.oldest()
+_ARROW: Final = pl.CompatLevel.newest()
 _SCHEMA: Final = pl.DataFrame(schema=COLUMNS).to_arrow(compat_level=_ARROW).schema
 _DICTIONARY_COLUMNS: Final = ["job", "url", "model", "delivery_config"]
 _GROUPS_WAITING: Final = 1
