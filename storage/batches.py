@@ -188,7 +188,7 @@ def provider_ids_before(ledger: Ledger, batch: Batch) -> frozenset[str]:
         return frozenset(
             row["provider_id"]
             for row in reader.rows(
-                "SELECT provider_id FROM creates JOIN batches USING (batch_id) "
+                "SELECT creates.provider_id FROM creates JOIN batches USING (batch_id) "
                 "JOIN lanes USING (lane_id) WHERE account = ? AND recorded_at < ?",
                 batch.account, batch.submitted_at or now(),
             )
