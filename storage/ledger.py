@@ -19,7 +19,7 @@ from typing import Any, Self
 import duckdb
 import polars as pl
 
-from batching.errors import ConfigurationError, DiskFull
+from batching.errors import BadInput, ConfigurationError, DiskFull
 from storage.backups import back_up, log_of
 from storage.directory import DataDirectory
 from storage.durable import publish, sync_file
@@ -78,10 +78,9 @@ class Transaction:
     def table(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
         """Let queries read the frame under the name."""
         self._connection.register(name, frame.to_arrow())
-        try:
-            yield
-        finally:
-            self._connection.unregister(name)
+        yield
+        # Not after an error: an aborted transaction would refuse, and hide what went wrong.
+        self._connection.unregister(name)
 
     def record_move(
         self,
@@ -256,6 +255,8 @@ def _explained(error: duckdb.Error, path: Path) -> Exception:
         return ConfigurationError(
             f"another program has {path} open: close it ({text.splitlines()[0]})"
         )
+    if ".parquet" in text and isinstance(error, duckdb.IOException):
+        return BadInput(f"a file that the ledger works with is not there: {text.splitlines()[0]}")
     if isinstance(error, (duckdb.SerializationException, duckdb.IOException)):
         return ConfigurationError(
             f"the ledger {path} cannot be read ({text.splitlines()[0]}): "

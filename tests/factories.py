@@ -19,20 +19,13 @@ from batching.requests import ReadingRules, ReadRequest, read_request
 from batching.retry import RetryLimits
 from batching.token_limits import LimitSource, TokenLimit
 from storage.answer_files import ERROR, OUTPUT
-from storage.batch_files import batch_folder, error_path, output_path, write_batch_files
-from storage.batches import (
-    Batch,
-    batch_of,
-    mark_submitted,
-    mark_submitting,
-    mark_uploaded,
-)
+from storage.batch_files import error_path, output_path, write_batch_files
+from storage.batches import Batch, batch_of, move, read_batch_row
 from storage.claims import claim_next
 from storage.directory import DataDirectory
 from storage.lanes import SubmissionPolicy
 from storage.ledger import Ledger, now
 from storage.outbox import deliver_part, pending_parts
-from storage.polls import mark_ended
 from storage.results import Collected, collect_batch
 from storage.segments import SegmentWriter, WrittenSegment
 from storage.sources import (
@@ -218,32 +211,30 @@ class Store:
         return batch_of(self.ledger, batch_id)
 
     def bring_to(self, batch: Batch, state: BatchState, *, status: str = "completed") -> Batch:
-        """Lead a planned batch along the usual way up to this state."""
-        steps = (BatchState.UPLOADED, BatchState.SUBMITTING, BatchState.SUBMITTED, BatchState.ENDED)
-        for step in steps:
-            if batch.state is state:
-                break
-            self._step(batch, step, status)
-            batch = batch_of(self.ledger, batch.batch_id)
+        """Lead a batch along the usual way up to this state, in one transaction."""
+        number = batch.batch_id
+        way: dict[BatchState, dict[str, object]] = {
+            BatchState.UPLOADED: {"input_file_id": f"file-in-{number}", "uploaded_at": now()},
+            BatchState.SUBMITTING: {"intent_at": now(), "create_attempt": 1},
+            BatchState.SUBMITTED: {
+                "provider_id": f"batch_{number}",
+                "provider_status": "validating",
+                "submitted_at": now(),
+            },
+            BatchState.ENDED: {
+                "provider_status": status,
+                "output_file_id": f"file-out-{number}",
+                "error_file_id": f"file-err-{number}",
+                "ended_at": now(),
+            },
+        }
+        with self.ledger.transaction() as transaction:
+            for target, columns in way.items():
+                if batch.state is not state:
+                    move(transaction, number, target, **columns)
+                    batch = read_batch_row(transaction, number)
         assert batch.state is state
         return batch
-
-    def _step(self, batch: Batch, target: BatchState, status: str) -> None:
-        number = batch.batch_id
-        if target is BatchState.UPLOADED:
-            batch_folder(self.directory, number).mkdir(exist_ok=True)
-            mark_uploaded(self.ledger, batch, input_file_id=f"file-in-{number}")
-        elif target is BatchState.SUBMITTING:
-            assert mark_submitting(self.ledger, number) is not None
-        elif target is BatchState.SUBMITTED:
-            provider_id = f"batch_{number}_{batch.create_attempt}"
-            assert mark_submitted(self.ledger, number, provider_id=provider_id, status="validating")
-        else:
-            answer = provider_answer(
-                batch, status=status, output_file_id=f"file-out-{number}",
-                error_file_id=f"file-err-{number}",
-            )  # fmt: skip
-            assert mark_ended(self.ledger, batch, answer)
 
     def ended(self, *, status: str = "completed", **changes: Any) -> Batch:
         """Claim a batch and lead it to its end."""
