@@ -114,8 +114,8 @@ def write_results(name: str, *, target: Path | None) -> None:
     with reading(directory) as reader:
         job_id = job_id_of(reader, name)
         assert reader is not None  # noqa: S101 - job_id_of has raised without a ledger
-        answered = answered_requests(reader, job_id)
         job = jobs_report(reader, name=name)[0]
+        answered = answered_requests(reader, job_id)
     if not job["requests"] and job["completed_at"]:
         raise BadInput(
             f"the results of job {name!r} were deleted when OBM_KEEP_REQUESTS_DAYS was over; "

@@ -25,11 +25,11 @@ def flush(name: str | None) -> None:
     """Let pending requests go without waiting for batches to fill."""
     ledger = _ledger_with(name)
     waiting = jobs.flush(ledger, name, actor=_actor())
-    whose = f"of job {name}" if name else "of all jobs"
+    whose = f" of job {name}" if name else ""
     if waiting:
-        _said(f"{waiting:,} pending requests {whose} go without filling up.", ledger.directory)
+        _said(f"{waiting:,} pending requests{whose} go without filling up.", ledger.directory)
     else:
-        say(f"No request {whose} is pending, so there is nothing to flush.")
+        say(f"No request{whose} is pending, so there is nothing to flush.")
 
 
 def cancel(name: str) -> None:
