@@ -1,15 +1,15 @@
 """`obm run --until-idle`: whole cycles without schedules, until nothing is left to do."""
 
 import asyncio
+import contextvars
 import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 from batching.errors import BatchManagerError, ConfigurationError, StopRequested
 from batching.settings import Settings
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 ALL_WELL, SOME_FAILED, TIMED_OUT, STOPPED = 0, 3, 4, 130
 SERVER_STOP_SECONDS = 5.0
 READY_SECONDS = 0.1
+LAST_LOGS_SECONDS = 2.0
 MOST_FAILED_CYCLES = 5
 
 
@@ -45,12 +46,12 @@ def run_until_idle(
     )
     stop = threading.Event()
     with _stopping_on_signals(stop), _prefect_server(hurried, stop):
-        cycles = _Cycles(hurried, stop, timeout_seconds=timeout_seconds)
-        return _in_a_thread(cycles.run)
+        cycles = Cycles(hurried, stop, timeout_seconds=timeout_seconds)
+        return _in_a_thread(lambda: cycles.run(_flows()))
 
 
-class _Cycles:
-    """One run to the end."""
+class Cycles:
+    """One run to the end: cycle after cycle, each flow only if it has work."""
 
     def __init__(
         self, settings: Settings, stop: threading.Event, *, timeout_seconds: float | None
@@ -61,18 +62,21 @@ class _Cycles:
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._failed_cycles = 0
 
-    def run(self) -> int:
-        """Cycle until nothing is left to do; return the exit code."""
+    def run(self, flows: Mapping[str, Callable[[], object]]) -> int:
+        """Cycle until nothing is left to do; return the exit code.
+
+        `flows` are tried in their order; an error of one is tried again a few times.
+        """
         from tasks.lookout import flows_with_work  # noqa: PLC0415 - imports prefect
         from tasks.resources import Resources, using  # noqa: PLC0415 - imports prefect
 
         resources = Resources(self._settings, close_at_once=True)
-        with using(resources), stop_signal(self._stop):
+        with using(resources), stop_signal(self._stop), closing(resources):
             _ = resources.ledger
             while not self._stop.is_set():
                 busy = flows_with_work(resources)
                 if busy:
-                    self._run_flows(busy)
+                    self._run_flows(flows, busy)
                 elif (code := self._exit_code(resources.directory)) is not None:
                     return code
                 else:
@@ -84,11 +88,11 @@ class _Cycles:
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def _run_flows(self, busy: frozenset[str]) -> None:
-        flows = _flows()
+    def _run_flows(self, flows: Mapping[str, Callable[[], object]], busy: frozenset[str]) -> None:
         try:
-            for name in (name for name in flows if name in busy):
-                asyncio.run(flows[name]())
+            for name, run in flows.items():
+                if name in busy:
+                    run()
         except StopRequested:
             return
         except Exception as error:
@@ -118,14 +122,19 @@ class _Cycles:
         return SOME_FAILED if failures else ALL_WELL
 
 
-def _flows() -> "dict[str, Callable[[], Any]]":
+def _flows() -> dict[str, Callable[[], object]]:
     """Return the flows in the order of the pipeline."""
     from flows.delivery import deliver  # noqa: PLC0415 - imports prefect
     from flows.ingestion import ingest  # noqa: PLC0415 - imports prefect
     from flows.submission import submit  # noqa: PLC0415 - imports prefect
     from flows.tracking import track  # noqa: PLC0415 - imports prefect
 
-    return {"ingest": ingest, "submit": submit, "track": track, "deliver": deliver}
+    return {
+        "ingest": lambda: asyncio.run(ingest()),
+        "submit": lambda: asyncio.run(submit()),
+        "track": lambda: asyncio.run(track()),
+        "deliver": lambda: asyncio.run(deliver()),
+    }
 
 
 @contextmanager
@@ -145,8 +154,20 @@ def _prefect_server(settings: Settings, stop: threading.Event) -> Iterator[None]
             supervisor.look_after()
             time.sleep(READY_SECONDS)
         yield
+        _send_last_logs()
     finally:
         supervisor.stop(SERVER_STOP_SECONDS)
+
+
+def _send_last_logs() -> None:
+    """Hand the logs of the last runs to the server while it is there."""
+    from prefect.logging.handlers import APILogHandler  # noqa: PLC0415 - imports prefect
+
+    async def flush() -> None:
+        await asyncio.wait_for(APILogHandler.aflush(), LAST_LOGS_SECONDS)
+
+    with suppress(TimeoutError):
+        asyncio.run(flush())
 
 
 @contextmanager
@@ -174,7 +195,8 @@ def _in_a_thread(work: Callable[[], int]) -> int:
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             outcome.append(error)
 
-    thread = threading.Thread(target=run, name="cycles")
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(run,), name="cycles")
     thread.start()
     while thread.is_alive():
         thread.join(0.2)

@@ -46,6 +46,12 @@ class Resources:
         """The client of the provider."""
         return OpenAIBatches(self.settings)
 
+    def close(self) -> None:
+        """Close the connections to the provider, if there are any."""
+        client = self.__dict__.pop("provider", None)
+        if client is not None:
+            client.close()
+
     @cached_property
     def prices(self) -> PriceTable:
         """The price table in force."""

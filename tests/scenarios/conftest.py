@@ -1,0 +1,140 @@
+"""The whole pipeline against the simulator, step by step, without Prefect around it."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batching.settings import Settings
+from deployments.until_idle import Cycles
+from simulator.process import SimulatorProcess
+from storage.directory import DataDirectory
+from storage.reports import requests_by_state
+from storage.snapshots import snapshot
+from tasks import assembly, capacity, collection, creation, delivery, polling, staging, upload
+
+CHAT = "/v1/chat/completions"
+
+
+def plain_flows() -> dict[str, Callable[[], object]]:
+    """Return the steps of each flow in its order, without Prefect around them."""
+    return {"ingest": _ingest, "submit": _submit, "track": _track, "deliver": _deliver}
+
+
+def _ingest() -> None:
+    staging.reclaim_grown_files()
+    staging.claim_files()
+    for source_id in staging.sources_to_take_in():
+        staging.take_in_source.fn(source_id)
+
+
+def _submit() -> None:
+    capacity.probe_account()
+    creation.settle_creates()
+    for batch in assembly.unfinished_batches():
+        _send(batch.batch_id)
+    while (claimed := assembly.next_batch()) is not None:
+        _send(claimed.batch_id)
+
+
+def _send(batch_id: int) -> None:
+    assembly.assemble_batch.fn(batch_id)
+    if upload.upload_batch.fn(batch_id):
+        creation.create_batch.fn(batch_id)
+
+
+def _track() -> None:
+    polling.poll_batches.fn()
+    for batch in collection.batches_to_collect():
+        collection.collect.fn(batch.batch_id)
+
+
+def _deliver() -> None:
+    delivery.answer_without_provider.fn()
+    delivery.deliver_to_files.fn()
+    delivery.complete_jobs.fn()
+
+
+@dataclass(kw_only=True)
+class Installation:
+    """A data directory, the simulator that it pays, and what came of it."""
+
+    data: Path
+    simulator: SimulatorProcess
+    settings: Settings
+
+    def drop(self, name: str, requests: list[dict[str, Any]], **side_file: object) -> None:
+        """Put a file into the inbox."""
+        inbox = self.data / "staging" / "inbox"
+        inbox.mkdir(parents=True, exist_ok=True)
+        if side_file:
+            (inbox / f"{Path(name).stem}.job.json").write_text(json.dumps(side_file))
+        (inbox / name).write_text("".join(json.dumps(request) + "\n" for request in requests))
+
+    def run(self, **changes: object) -> int:
+        """Run until idle; return the exit code."""
+        settings = self.settings.model_copy(update=changes)
+        cycles = Cycles(settings, threading.Event(), timeout_seconds=60)
+        return cycles.run(plain_flows())
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many requests are in which state."""
+        with snapshot(DataDirectory(self.data), max_age_seconds=0) as reader:
+            return requests_by_state(reader)
+
+    def results(self, job: str, name: str = "results.jsonl") -> list[dict[str, Any]]:
+        """Return the delivered lines of a job."""
+        path = self.data / "outbox" / job / name
+        return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+@pytest.fixture(scope="session")
+def session_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    """Keep one simulator for the session; every installation has its own account there."""
+    with SimulatorProcess(tmp_path_factory.mktemp("simulator"), accounts_by_key=True) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def installation(tmp_path: Path, session_simulator: SimulatorProcess) -> Iterator[Installation]:
+    """Give a new installation whose waits are short."""
+    settings = Settings(
+        _env_file=None,
+        openai_api_key=f"key-{tmp_path.name}",
+        openai_base_url=session_simulator.url,
+        data_dir=tmp_path / "data",
+        file_stable_seconds=0,
+        capacity_backoff_seconds=0.3,
+        capacity_backoff_max_seconds=1,
+        submit_proof_seconds=2,
+        results_grace_seconds=2,
+        lost_batch_seconds=1,
+        create_timeout_seconds=1.5,
+        file_not_found_seconds=1,
+        poll_min_seconds=0.1,
+        poll_max_seconds=0.1,
+    )
+    yield Installation(data=tmp_path / "data", simulator=session_simulator, settings=settings)
+    session_simulator.release()
+    session_simulator.clear_scenarios()
+
+
+def chat(custom_id: str, *, model: str = "gpt-4o-mini", text: str | None = None) -> dict[str, Any]:
+    """Return a chat request."""
+    message = {"role": "user", "content": text or f"What is {custom_id}?"}
+    return {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": CHAT,
+        "body": {"model": model, "messages": [message]},
+    }
+
+
+@pytest.fixture(name="chat", scope="session")
+def chat_fixture() -> Callable[..., dict[str, Any]]:
+    return chat
