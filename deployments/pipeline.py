@@ -7,11 +7,12 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from batching.errors import ConfigurationError
 from batching.settings import Settings
@@ -30,7 +31,8 @@ _log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 9.5
 """After a signal the process is gone by then, whatever hangs."""
-_SERVER_STOP_SECONDS = 3.0
+_SERVER_STOP_SECONDS = 2.5
+_LAST_WORDS_SECONDS = 1.5
 _LOOK_SECONDS = 1.0
 _READY_SECONDS = 0.1
 
@@ -48,8 +50,12 @@ LoadWork = Callable[[Settings, HealthFile], Work]
 """Makes the work; called when prefect may be imported."""
 
 
-def run_pipeline(settings: Settings, load_work: LoadWork) -> int:
-    """Run the pipeline until SIGINT or SIGTERM; return the exit code of the process."""
+def run_pipeline(settings: Settings, load_work: LoadWork) -> NoReturn:
+    """Run the pipeline until SIGINT or SIGTERM, then end the process.
+
+    It does not return to its caller: the interpreter would wait for hung threads, and tearing
+    it down under Prefect's own threads makes native libraries complain at length.
+    """
     directory = DataDirectory(settings.data_dir.absolute())
     directory.create()
     with exclusive_lock_if_free(directory.locks / "runner.lock") as is_ours:
@@ -60,8 +66,8 @@ def run_pipeline(settings: Settings, load_work: LoadWork) -> int:
             )
         exit_code, all_ended = asyncio.run(_Pipeline(settings, directory).run(load_work))
     if not all_ended:
-        _leave("a flow did not stop in time")
-    return exit_code
+        _give_up("a flow did not stop in time")
+    _leave(exit_code)
 
 
 class _Pipeline:
@@ -126,7 +132,7 @@ class _Pipeline:
         runner = Runner(work.schedules, nudges=nudges, health=self._health, watch=work.watch)
         all_ended = await runner.run(self._stop)
         with suppress(Exception):
-            await _send_last_logs()
+            await asyncio.wait_for(_send_last_words(), _LAST_WORDS_SECONDS)
         return all_ended
 
     def _stop_on_signals(self) -> None:
@@ -136,21 +142,30 @@ class _Pipeline:
 
     def _begin_stop(self) -> None:
         if not self._stop.is_set():
-            last_resort = threading.Timer(LEAVE_SECONDS, _leave, ["stopping took too long"])
+            last_resort = threading.Timer(LEAVE_SECONDS, _give_up, ["stopping took too long"])
             last_resort.daemon = True
             last_resort.start()
         self._stop.set()
 
 
-async def _send_last_logs() -> None:
-    """Hand the logs of the last runs to the server while it is there."""
+async def _send_last_words() -> None:
+    """Hand logs and events of the last runs to the server while it is there."""
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415 - imports prefect
     from prefect.logging.handlers import APILogHandler  # noqa: PLC0415 - imports prefect
 
-    await asyncio.wait_for(APILogHandler.aflush(), 1.0)
+    await APILogHandler.aflush()
+    events: Any = EventsWorker.drain_all()  # sync or async, as its caller is
+    await events
 
 
-def _leave(reason: str) -> None:
-    """End the process although threads hang; our children end with us."""
+def _give_up(reason: str) -> NoReturn:
+    """End the process although something hangs; our children end with us."""
     _log.error("%s: the process ends now; its work is taken up again at the next start", reason)
+    _leave(1)
+
+
+def _leave(exit_code: int) -> NoReturn:
     logging.shutdown()
-    os._exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

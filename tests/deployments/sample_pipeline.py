@@ -39,7 +39,7 @@ def main() -> int:
     try:
         if sys.argv[1] == "up":
             return run_roles(Settings(), (sys.executable, "-m", "sample_pipeline", "pipeline"))
-        return run_pipeline(Settings(), load_work)
+        run_pipeline(Settings(), load_work)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Pipeline
 
-pytestmark = pytest.mark.prefect
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
 Eventually = Callable[..., None]
 OPEN_STATES = {"PENDING", "RUNNING", "CANCELLING"}
