@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: setup demo up test check bench soak clean
+.PHONY: help setup demo up test check bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -19,10 +19,10 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 
 setup: $(BIN)/.installed  ## install into .venv
 
-demo: setup  ## the whole pipeline on examples/, against the simulator
+demo: setup  ## the whole pipeline on examples/, against a simulator: no key, no costs
 	$(BIN)/obm demo
 
-up: setup  ## run it for real (needs OPENAI_API_KEY)
+up: setup  ## run it until Ctrl-C (needs OPENAI_API_KEY)
 	$(BIN)/obm up
 
 test: setup  ## all tests
@@ -36,6 +36,9 @@ check: setup  ## style, types, import direction
 
 bench: setup  ## measured figures, printed as a table
 	$(BIN)/python -m benchmarks
+
+docs: setup  ## write anew what documents take from the code
+	$(BIN)/python tests/documents.py
 
 clean:  ## remove what setup and the demo made
 	rm -rf $(VENV) demo-data *.egg-info
