@@ -43,8 +43,8 @@ def moves(store: Store, batch_id: int = 1) -> list[tuple[str | None, str]]:
 
 def test_a_batch_moves_along_its_table_and_by_no_other_way(store: Store) -> None:
     batch = planned(store)
-    for source, target in product(BatchState, BatchState):
-        with store.ledger.transaction() as transaction:
+    with store.ledger.transaction() as transaction:
+        for source, target in product(BatchState, BatchState):
             transaction.execute("UPDATE batches SET state = ?", source.value)
             moved = move(transaction, batch.batch_id, target, fault_code="seen")
             state, code = transaction.rows("SELECT state, fault_code FROM batches")[0].values()
@@ -198,9 +198,7 @@ def test_only_older_batches_of_the_same_account_prove_which_account_it_is(store:
         )
     second = batch_of(store.ledger, 2)
     assert provider_ids_before(store.ledger, second) == {"batch_1"}
-    store.run(
-        "INSERT INTO lanes SELECT lanes.* REPLACE (2 AS lane_id, 'b@x' AS account) FROM lanes"
-    )
+    store.run("INSERT INTO lanes SELECT * REPLACE (2 AS lane_id, 'b@x' AS account) FROM lanes")
     store.run("UPDATE batches SET lane_id = 2 WHERE batch_id = 1")
     assert provider_ids_before(store.ledger, second) == frozenset()
 

@@ -76,9 +76,8 @@ def test_a_request_is_worn_out_exactly_at_its_limit(
     store: Store, ending: Ending, attempts: int, returns: int, state: str
 ) -> None:
     batch = submitted(store)
-    store.run(
-        "UPDATE requests SET attempts = ?, returns = ? WHERE row_index = 1", attempts, returns
-    )
+    counters = "attempts = ?, returns = ?"
+    store.run(f"UPDATE requests SET {counters} WHERE row_index = 1", attempts, returns)
     give_back(store, batch, ending)
     found = requests(store)
     assert [found[0][0], found[2][0]] == ["pending", "pending"]
