@@ -28,6 +28,16 @@ def dispose_of_files(transaction: Transaction, batch_id: int) -> None:
     transaction.execute("UPDATE provider_files SET disposable = true WHERE batch_id = ?", batch_id)
 
 
+def uploads_of(reader: Transaction, batch_id: int) -> int:
+    """Return how often the batch's input file has been uploaded."""
+    return int(
+        reader.value(
+            "SELECT count(*) FROM provider_files WHERE batch_id = ? AND purpose = 'input'",
+            batch_id,
+        )
+    )
+
+
 def disposable_files(ledger: Ledger, account: str, *, most: int) -> Sequence[str]:
     """Return ids of files of the account that can be deleted at the provider."""
     with ledger.transaction() as reader:

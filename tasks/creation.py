@@ -35,6 +35,7 @@ from storage.batches import (
 from storage.endings import Ending, fail_requests
 from storage.lanes import back_off, fits_now
 from storage.ledger import now
+from storage.provider_files import uploads_of
 from tasks.refusals import refuse_for_tokens
 from tasks.resources import resources
 from tasks.steps import step
@@ -103,16 +104,22 @@ def _wait(batch: Batch, error: TransientError) -> None:
 
 
 def wait_for_file(batch: Batch, *, reason: str) -> None:
-    """Create again soon; a file that stays unknown too long is uploaded again."""
+    """Create again soon; a file that stays unknown too long is uploaded again.
+
+    After each further upload it is waited twice as long, so that a provider that shows files
+    late is not sent one after the other for ever.
+    """
     settings = resources().settings
     age = now() - (batch.uploaded_at or now())
     with resources().ledger.transaction() as transaction:
+        uploads = uploads_of(transaction, batch.batch_id)
+        patience_seconds = settings.file_not_found_seconds * 2 ** min(max(uploads - 1, 0), 10)
         put_back_to_uploaded(
             transaction, batch.batch_id, reason=reason,
             not_before=now() + timedelta(
                 seconds=min(FILE_NOT_FOUND_PAUSE_SECONDS, settings.poll_min_seconds)),
         )  # fmt: skip
-        if age.total_seconds() > settings.file_not_found_seconds:
+        if age.total_seconds() > patience_seconds:
             put_back_to_planned(transaction, batch, reason=f"uploaded again: {reason}")
 
 

@@ -120,9 +120,9 @@ CASES = [
         batches=1,
     ),
     Case(
-        name="a hidden token limit holds a quarter",
+        name="a hidden token limit holds less than half",
         scenarios=("hidden_limit:tokens=400",),
-        batches=3,
+        batches=4,
     ),
     Case(
         name="lines are dropped once",
