@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plain_pipeline import plain_flows
 
 from batching.settings import Settings
 from deployments.until_idle import Cycles
@@ -15,48 +16,8 @@ from simulator.process import SimulatorProcess
 from storage.directory import DataDirectory
 from storage.reports import requests_by_state
 from storage.snapshots import snapshot
-from tasks import assembly, capacity, collection, creation, delivery, polling, staging, upload
 
 CHAT = "/v1/chat/completions"
-
-
-def plain_flows() -> dict[str, Callable[[], object]]:
-    """Return the steps of each flow in its order, without Prefect around them."""
-    return {"ingest": _ingest, "submit": _submit, "track": _track, "deliver": _deliver}
-
-
-def _ingest() -> None:
-    staging.reclaim_grown_files()
-    staging.claim_files()
-    for source_id in staging.sources_to_take_in():
-        staging.take_in_source.fn(source_id)
-
-
-def _submit() -> None:
-    capacity.probe_account()
-    creation.settle_creates()
-    for batch in assembly.unfinished_batches():
-        _send(batch.batch_id)
-    while (claimed := assembly.next_batch()) is not None:
-        _send(claimed.batch_id)
-
-
-def _send(batch_id: int) -> None:
-    assembly.assemble_batch.fn(batch_id)
-    if upload.upload_batch.fn(batch_id):
-        creation.create_batch.fn(batch_id)
-
-
-def _track() -> None:
-    polling.poll_batches.fn()
-    for batch in collection.batches_to_collect():
-        collection.collect.fn(batch.batch_id)
-
-
-def _deliver() -> None:
-    delivery.answer_without_provider.fn()
-    delivery.deliver_to_files.fn()
-    delivery.complete_jobs.fn()
 
 
 @dataclass(kw_only=True)
