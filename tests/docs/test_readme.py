@@ -41,7 +41,7 @@ class Clone:
     def run(self, block: str) -> str:
         finished = subprocess.run(
             self.command(block), cwd=self.root, env=self.environment, check=False,
-            capture_output=True, text=True, timeout=110, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert finished.returncode == 0, f"{block}\n{finished.stdout}\n{finished.stderr}"
         return finished.stdout
@@ -78,6 +78,7 @@ def test_what_is_only_shown_needs_docker() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_make_demo_shows_the_whole_pipeline_and_proves_it(clone: Clone) -> None:
     assert DEMO in BLOCKS
     told = clone.run(DEMO)
@@ -113,6 +114,7 @@ def provider(clone: Clone, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_every_other_command_works_in_the_order_of_the_readme(clone: Clone, provider: str) -> None:
     story = [block for block in BLOCKS if block not in (DEMO, TEST, SIMULATE)]
     log = clone.root / "up.log"

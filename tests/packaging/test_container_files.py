@@ -1,6 +1,5 @@
 """The container files agree with the product and with each other."""
 
-import stat
 import tomllib
 from fnmatch import fnmatch
 
@@ -107,11 +106,3 @@ def test_the_image_has_the_version_of_the_product() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for name in OWN_ROLES:
         assert service(name)["image"] == f"openai-batch-manager:{project['project']['version']}"
-
-
-def test_the_proof_can_be_started_and_keeps_going_to_the_tests() -> None:
-    script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & stat.S_IXUSR
-    text = script.read_text()
-    assert "set -euo pipefail" in text
-    assert text.rstrip().endswith("exec make --keep-going check test")
