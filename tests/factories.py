@@ -296,6 +296,10 @@ class Store:
         """Return the lines of a file of the outbox."""
         return (self.directory.outbox / path).read_bytes().splitlines()
 
+    def outbox_text(self, path: str) -> str:
+        """Return a file of the outbox."""
+        return (self.directory.outbox / path).read_text()
+
     def outbox_ids(self, path: str) -> list[str]:
         """Return the custom_ids in a file of the outbox."""
         return [json.loads(line)["custom_id"] for line in self.outbox(path)]
