@@ -23,7 +23,7 @@ from batching.provider import (
     read_usage_fields,
     usage_of,
 )
-from batching.refusals import PASSING_CODES
+from batching.refusals import ACCOUNT_CODES, PASSING_CODES
 
 BATCH_EXPIRED = "batch_expired"
 BATCH_CANCELLED = "batch_cancelled"
@@ -152,6 +152,9 @@ def outcome_of(line: ResultLine, *, batch_status: str) -> Outcome:
         return _outcome_without_status(line.error_code, batch_status)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Outcome.SUCCEEDED
+    if line.error_code in ACCOUNT_CODES:
+        # Nothing ran and nothing was paid: the account is out of credit or closed.
+        return Outcome.NOT_RUN
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         # Expired batches are known to name a server error for requests that never ran.
         return Outcome.NOT_RUN if batch_status == "expired" else Outcome.MAY_PASS

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from batching.lifecycle import BatchState, RequestState
+from batching.refusals import ACCOUNT_CODES
 from batching.retry import RetryLimits
 from storage.answer_files import AnswerIndex, index_answers, write_odd_lines
 from storage.batch_files import odd_lines_path
@@ -32,6 +33,8 @@ class Collected:
     cancelled: int
     returned: int
     odd_lines: int
+    account_code: str | None = None
+    """Why the account could not pay for some of the requests."""
 
 
 def collect_batch(
@@ -75,6 +78,16 @@ def collect_batch(
     return _merge(ledger, batch, found, finals=finals, file_bytes=size, cost_of=cost_of)
 
 
+def _indexed(batch: Batch, files: dict[int, Path], installation: str) -> AnswerIndex:
+    index = AnswerIndex()
+    for file, path in files.items():
+        index_answers(
+            index, path, file=file, installation=installation,
+            batch_status=batch.provider_status or "",
+        )  # fmt: skip
+    return index
+
+
 def _members(ledger: Ledger, batch_id: int) -> pl.DataFrame:
     with ledger.transaction() as reader:
         return reader.frame(
@@ -99,8 +112,9 @@ def _merge(
         cancelled=found.count(RequestState.CANCELLED),
         returned=found.count(RequestState.PENDING),
         odd_lines=len(found.odd),
+        account_code=_account_code(found.requests),
     )
-    usage = found.requests.filter(pl.col("input_tokens").is_not_null())
+    usage = found.requests.select(_USAGE).drop_nulls("input_tokens")
     with ledger.transaction() as transaction:
         moved = move(
             transaction, batch.batch_id, BatchState.COLLECTED, finished_at=now(),
@@ -116,6 +130,11 @@ def _merge(
             if finals.height:
                 _add_result(transaction, batch.batch_id, batch.batch_id, finals, file_bytes)
     return collected
+
+
+def _account_code(requests: pl.DataFrame) -> str | None:
+    codes = requests.filter(pl.col("error_code").is_in(sorted(ACCOUNT_CODES)))["error_code"]
+    return str(codes[0]) if codes.len() else None
 
 
 _USAGE = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")

@@ -13,7 +13,8 @@ import polars as pl
 
 from batching.jobs import JobSettings, slug
 from storage.ledger import Ledger, Transaction, now
-from storage.segments import WrittenSegment
+from storage.segment_reading import segment_metadata
+from storage.segments import SOURCE_IDS_KEY, WrittenSegment
 
 _LONGEST_NUMBERED = 60
 """Characters of a long name that stay when a number is put behind it."""
@@ -126,6 +127,23 @@ def next_segment(ledger: Ledger, folder: Path) -> int:
         highest = reader.value("SELECT max(segment) FROM segments") or 0
     on_disk = [int(path.stem) for path in folder.glob("*.parquet") if path.stem.isdigit()]
     return max([highest, *on_disk]) + 1
+
+
+def forget_unrecorded_segments(ledger: Ledger, folder: Path, *, source_id: str) -> int:
+    """Delete segments that a crash left before this source was recorded; return how many.
+
+    Others that the ledger does not know stay: after a restore they hold accepted requests.
+    """
+    with ledger.transaction() as reader:
+        recorded = {row["segment"] for row in reader.rows("SELECT segment FROM segments")}
+    forgotten = 0
+    for path in folder.glob("*.parquet"):
+        if not path.stem.isdigit() or int(path.stem) in recorded:
+            continue
+        if source_id in segment_metadata(path)[1].get(SOURCE_IDS_KEY, "").split(","):
+            path.unlink()
+            forgotten += 1
+    return forgotten
 
 
 def find_repeats(

@@ -52,7 +52,7 @@ def collect(batch_id: int) -> Collected | None:
     if problem is not None and not _grace_is_over(batch):
         _try_later(batch, problem, unreadable=True)
         return None
-    return collect_batch(
+    collected = collect_batch(
         resources().ledger,
         batch,
         files,
@@ -61,6 +61,14 @@ def collect(batch_id: int) -> Collected | None:
         limits=resources().retry_limits,
         cost_of=resources().cost_of,
     )
+    if collected.account_code is not None:
+        record_trouble(
+            resources().ledger,
+            batch.account,
+            f"requests of batch {batch_id} were refused with {collected.account_code}: "
+            "check credit and limits of the account",
+        )
+    return collected
 
 
 def _download_all(batch: Batch) -> tuple[dict[int, Path], str | None]:

@@ -20,6 +20,7 @@ from storage.sources import (
     SourceRecord,
     choose_job,
     find_repeats,
+    forget_unrecorded_segments,
     next_segment,
     progress_of,
     recent_sources,
@@ -116,6 +117,7 @@ def _take_in_part(
     job = choose_job(
         ledger, stem=job_name_of(claimed.name), settings=job_settings, source_id=claimed.source_id
     )
+    forget_unrecorded_segments(ledger, directory.segments, source_id=claimed.source_id)
     taken = take_in(
         directory,
         claimed,

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from batching.errors import ConfigurationError
+from storage.directory import DataDirectory
+from storage.snapshots import snapshot
+
 REQUESTS = 40
 
 
@@ -269,3 +273,19 @@ def test_a_scenario_ends_every_request_once_for_exactly_so_many_batches(
     assert exit_code == case.exit_code
     assert counters["batches_created"] - created_before == case.batches
     assert counters["lines_paid_more_than_once"] - paid_twice_before == case.paid_twice
+
+
+def test_an_account_without_credit_stops_its_lanes_and_burns_no_attempt(
+    installation: Any, chat: Callable[..., dict[str, Any]]
+) -> None:
+    installation.simulator.set_scenarios(
+        "error_lines:share=1,status=429,code=insufficient_quota", next_batches=1
+    )
+    installation.drop("job.jsonl", [chat(f"credit {number}") for number in range(10)])
+
+    with pytest.raises(ConfigurationError, match="insufficient_quota"):
+        installation.run()
+
+    assert installation.states == {"pending": 10}
+    with snapshot(DataDirectory(installation.data), max_age_seconds=0) as reader:
+        assert reader.value("SELECT max(attempts) FROM requests") == 0
