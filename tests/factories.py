@@ -240,6 +240,10 @@ class Store:
         """Claim a batch and lead it to its end."""
         return self.bring_to(self.claim(**changes), BatchState.ENDED, status=status)
 
+    def ended_of(self, batch: Batch) -> Batch:
+        """Lead a claimed batch to its end."""
+        return self.bring_to(batch, BatchState.ENDED)
+
     def write_input(self, batch: Batch) -> Path:
         """Write the batch's input file."""
         return write_batch_files(
