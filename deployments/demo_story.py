@@ -15,7 +15,7 @@ def sentence_of(event: _Event) -> str | None:
             return f"{event['name']} was not taken in"
         case "batch", "submitted":
             return (
-                f"batch {event['name']} is at the provider: {event['requests']:,} requests for "
+                f"batch {event['name']} is at the provider: {_requests(event)} for "
                 f"{event['model']} ({event['endpoint']})"
             )
         case "batch", "collected":
@@ -29,7 +29,7 @@ def _taken_in(event: _Event) -> str:
     refused = ""
     if event["failed"]:
         refused = f"; {event['failed']} bad lines are kept aside with their reasons"
-    return f"{event['name']} is taken in: {event['requests']:,} requests{refused}"
+    return f"{event['name']} is taken in: {_requests(event)}{refused}"
 
 
 def _collected(event: _Event) -> str:
@@ -40,3 +40,8 @@ def _collected(event: _Event) -> str:
     if event["returned"]:
         parts.append(f"{event['returned']} go out again")
     return f"batch {event['name']} came back: {', '.join(parts)}"
+
+
+def _requests(event: _Event) -> str:
+    count = event["requests"]
+    return "1 request" if count == 1 else f"{count:,} requests"
