@@ -45,8 +45,8 @@ def run_until_idle(
         }
     )
     stop = threading.Event()
+    cycles = Cycles(hurried, stop, timeout_seconds=timeout_seconds)
     with _stopping_on_signals(stop), _prefect_server(hurried, stop):
-        cycles = Cycles(hurried, stop, timeout_seconds=timeout_seconds)
         return _in_a_thread(lambda: cycles.run(_flows()))
 
 
@@ -82,6 +82,7 @@ class Cycles:
                 else:
                     self._stop.wait(self._settings.poll_min_seconds)
                 if self._is_late():
+                    logger.warning("time is over: what is under way goes on at the next run")
                     return TIMED_OUT
         return STOPPED
 

@@ -7,6 +7,7 @@ from batching.errors import BadInput, ConfigurationError
 from batching.settings import Settings
 from deployments.cli.logs import begin_logging
 from deployments.cli.surroundings import load_settings
+from deployments.memory import keep_memory_flat
 from simulator.options import SimulatorOptions, parse_speed
 from simulator.scenarios import parse_scenario
 
@@ -49,6 +50,7 @@ def _settings_for_work() -> Settings:
             f"OBM_LOG_LEVEL is {settings.log_level!r}: set it to one of {', '.join(_LEVELS)}"
         )
     begin_logging(settings.log_level)
+    keep_memory_flat()
     return settings
 
 

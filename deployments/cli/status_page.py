@@ -118,7 +118,7 @@ def _heading(status: Status) -> Text:
 
 
 def _section(title: str, content: RenderableType) -> RenderableType:
-    return Group(Text(f"\n{title}", "bold"), Padding(content, (0, 0, 0, 2)))
+    return Group(Text(f"\n{title}", "bold"), Padding(content, (0, 0, 0, 2), expand=False))
 
 
 def _table(*headings: str) -> Table:
