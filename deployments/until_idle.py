@@ -16,6 +16,7 @@ from batching.settings import Settings
 from batching.stopping import stop_signal
 from deployments.prefect_server import choose_server, client_environment, external_api_url
 from deployments.supervision import Supervisor
+from storage.accounts import make_probes_due
 from storage.directory import DataDirectory
 from storage.ledger import now
 from storage.reports import failures_since, standstill
@@ -72,7 +73,7 @@ class Cycles:
 
         resources = Resources(self._settings, close_at_once=True)
         with using(resources), stop_signal(self._stop), closing(resources):
-            _ = resources.ledger
+            make_probes_due(resources.ledger)
             while not self._stop.is_set():
                 busy = flows_with_work(resources)
                 if busy:
@@ -112,8 +113,8 @@ class Cycles:
             failures = failures_since(reader, self._began)
         if still.account_trouble:
             raise ConfigurationError(
-                f"the provider refuses the account: {still.account_trouble}; nothing was lost: "
-                "correct OPENAI_API_KEY or OPENAI_BASE_URL and run again"
+                f"the provider refuses the account: {still.account_trouble.rstrip('.')}. Nothing "
+                "was lost: correct OPENAI_API_KEY or OPENAI_BASE_URL and run again"
             )
         if still.under_way or still.waiting_for_time:
             return None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from batching.settings import Settings
 from deployments.health import HealthFile
 from deployments.pipeline import Work
+from storage.accounts import make_probes_due
 from storage.snapshots import ledger_generation
 from tasks.lookout import flows_with_work
 from tasks.resources import Resources, use
@@ -50,7 +51,7 @@ def load_work(settings: Settings, _health: HealthFile) -> Work:
 
     resources = Resources(settings)
     use(resources)
-    _ = resources.ledger
+    make_probes_due(resources.ledger)
 
     def asks_for(name: str) -> Callable[[], bool]:
         return lambda: name == "upkeep" or name in flows_with_work(resources)

@@ -54,3 +54,11 @@ def probe_is_due(reader: Transaction, account: str) -> bool:
             now(),
         )
     )
+
+
+def make_probes_due(ledger: Ledger) -> None:
+    """Let stopped accounts be tried at once: an operator has started us again."""
+    with ledger.transaction() as transaction:
+        transaction.execute(
+            "UPDATE accounts SET next_probe_at = ? WHERE trouble IS NOT NULL", now()
+        )
