@@ -1,6 +1,7 @@
 """The documents say what the code says, and their links lead somewhere."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,10 @@ def test_one_request_is_followed_through_at_most_a_dozen_files_that_exist() -> N
     assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
     assert len(rows) <= 12
     assert all((ROOT / name).is_file() for _, name in rows)
+
+
+def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)[0]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert newest == project["project"]["version"]
