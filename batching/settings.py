@@ -23,7 +23,13 @@ class Settings(BaseSettings):
     """What an operator can change; `obm config` prints the values in force."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        # Code names fields, the environment names variables: without a prefix that nobody uses,
+        # a platform's own PORT or HOST would be taken for ours.
+        env_prefix="obm_field_",
     )
 
     openai_api_key: SecretStr | None = _named(
@@ -126,12 +132,13 @@ class Settings(BaseSettings):
         "OBM_KEEP_REJECTED_DAYS", 90.0, "staging/rejected (0: for ever)"
     )
     keep_requests_days: Days = _named(
-        "OBM_KEEP_REQUESTS_DAYS", 30.0, "segments and ledger rows of delivered jobs (0: for ever)"
+        "OBM_KEEP_REQUESTS_DAYS",
+        30.0,
+        "segments, results and ledger rows of delivered jobs (0: for ever)",
     )
     keep_batches_days: Days = _named(
         "OBM_KEEP_BATCHES_DAYS", 30.0, "downloaded output and error files (0: for ever)"
     )
-    keep_results_days: Days = _named("OBM_KEEP_RESULTS_DAYS", 30.0, "results/ (0: for ever)")
     keep_outbox_days: Days = _named("OBM_KEEP_OUTBOX_DAYS", 0.0, "outbox/ (0: for ever)")
     keep_backups: int = _named("OBM_KEEP_BACKUPS", 24, "copies of the ledger that are kept", ge=1)
     ledger_memory_bytes: int = _named(

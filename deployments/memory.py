@@ -5,6 +5,7 @@ import os
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _THRESHOLD_BYTES = 128 * 1024
+_RETURN_AT_ONCE = "dirty_decay_ms:0,muzzy_decay_ms:0,narenas:1"
 
 
 def keep_memory_flat() -> None:
@@ -16,6 +17,9 @@ def keep_memory_flat() -> None:
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("POLARS_MAX_THREADS", "2")
+    # Polars and DuckDB bring allocators of their own.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", _RETURN_AT_ONCE)
+    os.environ.setdefault("DUCKDB_JE_MALLOC_CONF", _RETURN_AT_ONCE)
     try:
         c_library = ctypes.CDLL("libc.so.6")
         c_library.mallopt(_M_ARENA_MAX, 1)

@@ -75,7 +75,7 @@ class Cycles:
         with using(resources), stop_signal(self._stop), closing(resources):
             make_probes_due(resources.ledger)
             while not self._stop.is_set():
-                busy = flows_with_work(resources)
+                busy = flows_with_work(resources, max_age_seconds=0.0)
                 if busy:
                     self._run_flows(flows, busy)
                 elif (code := self._exit_code(resources.directory)) is not None:
@@ -109,7 +109,7 @@ class Cycles:
     def _exit_code(self, directory: DataDirectory) -> int | None:
         """Return how the run ends, or None while batches are under way."""
         with snapshot(directory, max_age_seconds=0.0) as reader:
-            still = standstill(reader)
+            still = standstill(reader, self._settings.account)
             failures = failures_since(reader, self._began)
         if still.account_trouble:
             raise ConfigurationError(

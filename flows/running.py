@@ -1,12 +1,11 @@
 """What every flow run does around its steps: own its flow, name itself, tell its story."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from prefect import get_run_logger
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import acreate_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -45,7 +44,7 @@ async def show(key: str, rows: Sequence[Mapping[str, Any]], *, about: str) -> No
     """Publish a table under a fixed key, so that its history can be looked through."""
     if rows:
         table = [{name: str(value) for name, value in row.items()} for row in rows]
-        await asyncio.to_thread(create_table_artifact, table=table, key=key, description=about)
+        await acreate_table_artifact(table=table, key=key, description=about)
 
 
 def counted(number: int, noun: str) -> str:

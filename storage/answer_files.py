@@ -18,7 +18,7 @@ from batching.stopping import check_stop
 from batching.wire import RequestRef, decode_wire_id
 from storage.durable import written_durably
 
-SLICE_BYTES = 4 << 20
+SLICE_BYTES = 512 << 10
 """How much of a file is looked at at once; slices end at a line's end."""
 
 OUTPUT, ERROR = 0, 1

@@ -51,6 +51,9 @@ def write_batch_files(ledger: Ledger, *, installation: str, batch_id: int, endpo
     """Write manifest and input file of a claimed batch; return the input file's path."""
     directory = ledger.directory
     batch_folder(directory, batch_id).mkdir(exist_ok=True)
+    # After a restore of an older ledger a number can come again: its answers must not.
+    for stale in (output_path, error_path, odd_lines_path):
+        stale(directory, batch_id).unlink(missing_ok=True)
     with ledger.transaction() as reader:
         members = reader.frame(
             "SELECT segment, row_index, attempts FROM requests "
@@ -111,7 +114,8 @@ def _write_lines(file: BinaryIO, path: Path, rows: Any, prefix: str, middle: str
 
 
 def _scalar(text: str) -> Any:
-    return pa.scalar(text.encode(), pa.large_binary())
+    """Return an Arrow scalar (by Polars: Arrow's own builders would load pandas first)."""
+    return pl.Series([text.encode()]).to_arrow(compat_level=pl.CompatLevel.oldest())[0]
 
 
 def _write_values(file: BinaryIO, lines: Any) -> None:

@@ -55,12 +55,16 @@ _COLUMNS = (
 )
 
 
-def read_batches(reader: Transaction, *states: BatchState) -> list[Batch]:
-    """Return the batches in these states, oldest first."""
+def read_batches(
+    reader: Transaction, *states: BatchState, account: str | None = None
+) -> list[Batch]:
+    """Return the batches in these states (of one account, or of all), oldest first."""
     rows = reader.rows(
         f"SELECT {_COLUMNS} FROM batches JOIN lanes USING (lane_id) "
-        "WHERE list_contains(?, state) ORDER BY batch_id",
+        "WHERE list_contains($1, state) AND ($2::VARCHAR IS NULL OR account = $2) "
+        "ORDER BY batch_id",
         [state.value for state in states],
+        account,
     )
     return [_batch(row) for row in rows]
 
@@ -75,10 +79,10 @@ def read_batch_row(reader: Transaction, batch_id: int) -> Batch:
     return _batch(row)
 
 
-def batches_in(ledger: Ledger, *states: BatchState) -> list[Batch]:
-    """Return the batches in these states, oldest first, as they are right now."""
+def batches_in(ledger: Ledger, *states: BatchState, account: str | None = None) -> list[Batch]:
+    """Return the batches in these states (of one account, or of all), as they are right now."""
     with ledger.transaction() as reader:
-        return read_batches(reader, *states)
+        return read_batches(reader, *states, account=account)
 
 
 def batch_of(ledger: Ledger, batch_id: int) -> Batch:

@@ -1,7 +1,7 @@
 """Completing jobs: when every request is answered and delivered, sort the results and sum up."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, BinaryIO
@@ -13,9 +13,12 @@ from storage.directory import DataDirectory
 from storage.durable import write_durably, written_durably
 from storage.ledger import Ledger, Transaction, now
 from storage.result_files import delivered_line, result_path
+from storage.result_reading import read_range
 
-WINDOW_BYTES = 16 << 20
+WINDOW_BYTES = 8 << 20
 """Results that are in memory at once while a job's results are sorted."""
+
+_COLUMNS = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
 
 _IS_READY = """
 completed_at IS NULL AND NOT endless
@@ -71,9 +74,12 @@ def _windows(ledger: Ledger, job_id: int) -> Iterator[pl.DataFrame]:
 
 def _write_window(file: BinaryIO, directory: DataDirectory, window: pl.DataFrame) -> None:
     """Fetch the window's results, wherever they lie, and write them in input order."""
-    first = window.row(0, named=True)
-    last = window.row(-1, named=True)
-    found = _fetch(directory, window, first, last)
+    found = pl.concat(
+        read_range(result_path(directory, int(str(result_id))), rows, _COLUMNS).with_columns(
+            pl.lit(result_id, dtype=pl.Int32).alias("result_id")
+        )
+        for (result_id,), rows in window.group_by("result_id", maintain_order=True)
+    )
     ordered = window.join(
         found, on=["segment", "row_index", "result_id"], how="left", maintain_order="left"
     )
@@ -82,28 +88,6 @@ def _write_window(file: BinaryIO, directory: DataDirectory, window: pl.DataFrame
         delivered_line(line, start, end, custom_id) + b"\n"
         for line, start, end, custom_id in zip(*columns, strict=True)
     )
-
-
-def _fetch(
-    directory: DataDirectory,
-    window: pl.DataFrame,
-    first: Mapping[str, Any],
-    last: Mapping[str, Any],
-) -> pl.DataFrame:
-    """Read the rows of the window's range; Parquet's statistics leave out other row groups."""
-    inside = pl.col("segment").is_between(first["segment"], last["segment"])
-    if first["segment"] == last["segment"]:
-        inside &= pl.col("row_index").is_between(first["row_index"], last["row_index"])
-    return pl.concat(
-        pl.scan_parquet(result_path(directory, result_id))
-        .filter(inside)
-        .select(
-            "segment", "row_index", "custom_id", "id_start", "id_end", "line",
-            pl.lit(result_id, dtype=pl.Int32).alias("result_id"),
-        )
-        .collect()
-        for result_id in window["result_id"].unique(maintain_order=True)
-    )  # fmt: skip
 
 
 def _summary(ledger: Ledger, job_id: int, moment: datetime) -> dict[str, Any]:

@@ -21,6 +21,8 @@ LIVE_STATES = "('planned', 'uploaded', 'submitting', 'submitted')"
 class SubmissionPolicy:
     """How the settings bear on what lanes may send."""
 
+    account: str
+    """The one that sends now; what waits for another one stays where it is."""
     limits: BatchLimits
     max_wait_seconds: float
     token_limit_of: Callable[[str, int | None], TokenLimit]
@@ -83,13 +85,17 @@ LEFT JOIN (
             AND (not_before IS NOT NULL OR failures > 0)) AS unsent
     FROM batches WHERE state IN {LIVE_STATES} GROUP BY lane_id
 ) AS live USING (lane_id)
+WHERE lanes.account = ?
 ORDER BY pending.oldest NULLS LAST, lane_id
 """
 
 
 def read_lanes(reader: Transaction, policy: SubmissionPolicy, *, at: datetime) -> list[Lane]:
     """Return every lane, the one with the oldest pending request first."""
-    return [_lane(row, policy) for row in reader.rows(_LANES, policy.max_wait_seconds, at)]
+    return [
+        _lane(row, policy)
+        for row in reader.rows(_LANES, policy.max_wait_seconds, at, policy.account)
+    ]
 
 
 def _lane(row: Mapping[str, Any], policy: SubmissionPolicy) -> Lane:

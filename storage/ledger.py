@@ -66,8 +66,9 @@ class Transaction:
 
     def value(self, sql: str, *parameters: object) -> Any:
         """Return the first value of the first row of a query, or None."""
-        row = self._connection.execute(sql, [_to_ledger(value) for value in parameters]).fetchone()
-        return _from_ledger(row[0]) if row else None
+        cursor = self._connection.execute(sql, [_to_ledger(value) for value in parameters])
+        rows = cursor.fetchall()  # a result that is left unfinished would block the next query
+        return _from_ledger(rows[0][0]) if rows else None
 
     def frame(self, sql: str, *parameters: object) -> pl.DataFrame:
         """Return the rows of a query as a Polars frame (times without zone, in UTC)."""

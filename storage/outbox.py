@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import polars as pl
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import ArrowException
 
 from batching.errors import BadInput
 from batching.retry import growing_pause_seconds
@@ -86,7 +87,7 @@ def deliver_part(ledger: Ledger, part: Part) -> int:
         with disk_errors(folder):
             (folder / "parts").mkdir(parents=True, exist_ok=True)
         end = _append(folder, place, part, directory)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ArrowException) as error:
         raise BadInput(f"the results of job {part.job!r} cannot be delivered: {error}") from error
     if place.offset == 0:
         for new_name_in in (folder, *folder.parents[: place.folder.count("/") + 1]):
@@ -164,11 +165,12 @@ def _append(folder: Path, place: Place, part: Part, directory: DataDirectory) ->
 
 
 def _tables(path: Path, job_id: int) -> Iterator[Any]:
+    wanted = _as_arrow([job_id], pl.Int32())[0]
     with pq.ParquetFile(path, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
             check_stop()
             table = file.read_row_group(group)
-            mine = table.filter(pc.equal(table.column("job_id"), job_id))
+            mine = table.filter(pc.equal(table.column("job_id"), wanted))
             if mine.num_rows:
                 yield mine
 
@@ -184,7 +186,12 @@ def _delivered(table: Any) -> list[bytes]:
 
 def _part_table(table: Any, lines: list[bytes]) -> Any:
     text = [line[:-1].decode("utf-8", "replace") for line in lines]
-    return table.select(PART_COLUMNS).append_column("line", pa.array(text, pa.string()))
+    return table.select(PART_COLUMNS).append_column("line", _as_arrow(text, pl.String()))
+
+
+def _as_arrow(values: list[Any], kind: pl.DataType) -> Any:
+    """Return the values as an Arrow array (Arrow's own builders would load pandas first)."""
+    return pl.Series(values, dtype=kind).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _part_label(result_id: int) -> str:

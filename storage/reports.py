@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from storage.accounts import trouble_of
 from storage.ledger import Transaction
 
 
@@ -118,11 +119,15 @@ class Standstill:
     account_trouble: str | None
 
 
-def standstill(reader: Transaction) -> Standstill:
-    """Return what is left while no flow has anything to do."""
-    under_way = reader.value(
-        "SELECT count(*) FROM batches WHERE state NOT IN ('collected', 'failed', 'cancelled')"
-    )
+def standstill(reader: Transaction, account: str) -> Standstill:
+    """Return what is left while no flow of this account has anything to do."""
+    on_the_way = {
+        row["account"]: row["batches"]
+        for row in reader.rows(
+            "SELECT account, count(*) AS batches FROM batches JOIN lanes USING (lane_id) "
+            "WHERE state NOT IN ('collected', 'failed', 'cancelled') GROUP BY account"
+        )
+    }
     waits = {
         row["reason"]: row["requests"]
         for row in reader.rows(
@@ -131,20 +136,18 @@ def standstill(reader: Transaction) -> Standstill:
             "USING (job_id) WHERE state = 'pending' GROUP BY ALL"
         )
     }
-    held = ", ".join(
-        f"{waits[reason]:,} requests: {reason}"
-        for reason in ("paused", "budget")
-        if reason in waits
-    )
-    trouble = reader.value("SELECT trouble FROM accounts WHERE trouble IS NOT NULL LIMIT 1")
+    under_way = on_the_way.pop(account, 0)
+    held = [f"{waits.pop(reason):,} requests: {reason}" for reason in _HELD if reason in waits]
+    held += [f"{count} batches belong to {other}" for other, count in on_the_way.items()]
     return Standstill(
-        under_way=int(under_way),
-        waiting_for_time=sum(
-            count for reason, count in waits.items() if reason not in {"paused", "budget"}
-        ),
-        held=held or None,
-        account_trouble=trouble if under_way or waits else None,
+        under_way=under_way,
+        waiting_for_time=sum(waits.values()),
+        held=", ".join(held) or None,
+        account_trouble=trouble_of(reader, account) if under_way or waits else None,
     )
+
+
+_HELD = ("paused", "budget")
 
 
 def failures_since(reader: Transaction, since: datetime) -> int:

@@ -47,6 +47,8 @@ SCHEMA = pa.schema(
         pa.field("line", pa.binary(), nullable=False),
     ]
 )
+_KINDS = {"int16": pl.Int16, "int32": pl.Int32, "string": pl.String, "binary": pl.Binary}
+_COLUMNS = {field.name: _KINDS[str(field.type)] for field in SCHEMA}
 _PLAIN = ["line", "content", "custom_id", "request_id"]
 _DICTIONARY = [name for name in SCHEMA.names if name not in _PLAIN]
 
@@ -97,8 +99,14 @@ def _write(target: Path, groups: Iterator[dict[str, list[Any]]]) -> int:
     ):
         for columns in groups:
             check_stop()
-            writer.write_table(pa.table(columns, schema=SCHEMA))
+            writer.write_table(_as_table(columns))
     return target.stat().st_size
+
+
+def _as_table(columns: Mapping[str, Any]) -> Any:
+    """Return the columns as Arrow (by Polars: Arrow's own builders would load pandas first)."""
+    frame = pl.DataFrame(columns, schema=_COLUMNS)
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(SCHEMA)
 
 
 def _groups(finals: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -2,10 +2,10 @@
 
 from batching.lifecycle import BatchState
 from storage.batch_files import write_batch_files
-from storage.batches import Batch, batch_of, batches_in
+from storage.batches import Batch, batch_of
 from storage.claims import claim_next
 from storage.ledger import now
-from tasks.resources import resources
+from tasks.resources import our_batches, resources
 from tasks.steps import step
 
 
@@ -17,7 +17,7 @@ def next_batch() -> Batch | None:
 
 def unfinished_batches() -> list[Batch]:
     """Return batches that were claimed or uploaded earlier and whose pause is over."""
-    waiting = batches_in(resources().ledger, BatchState.PLANNED, BatchState.UPLOADED)
+    waiting = our_batches(BatchState.PLANNED, BatchState.UPLOADED)
     return [batch for batch in waiting if batch.not_before is None or batch.not_before <= now()]
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from batching.errors import BatchManagerError, TransientError
+from storage.account_changes import bring_unsent
 from storage.accounts import end_trouble, probe_is_due, record_trouble
 from storage.reports import lanes_report
 from tasks.resources import resources
@@ -23,6 +24,13 @@ def probe_account() -> None:
         record_trouble(ledger, account, str(error))
         return
     end_trouble(ledger, account)
+
+
+def bring_unsent_requests() -> int:
+    """Let what waits for an account that is no longer configured wait for this one."""
+    return bring_unsent(
+        resources().ledger, resources().settings.account, limits=resources().retry_limits
+    )
 
 
 def waiting_lanes() -> list[dict[str, Any]]:

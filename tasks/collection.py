@@ -16,11 +16,11 @@ from batching.lifecycle import BatchState
 from storage.accounts import record_trouble
 from storage.answer_files import ERROR, OUTPUT
 from storage.batch_files import batch_folder, error_path, output_path
-from storage.batches import Batch, batch_of, batches_in, note
+from storage.batches import Batch, batch_of, note
 from storage.ledger import now
 from storage.polls import note_files
 from storage.results import Collected, collect_batch
-from tasks.resources import resources
+from tasks.resources import our_batches, resources
 from tasks.steps import step
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 def batches_to_collect() -> list[Batch]:
     """Return the ended batches whose next try is due."""
-    ended = batches_in(resources().ledger, BatchState.ENDED)
+    ended = our_batches(BatchState.ENDED)
     return [batch for batch in ended if not batch.not_before or batch.not_before <= now()]
 
 

@@ -13,6 +13,7 @@ from batching.errors import (
     AmbiguousCreate,
     CapacityExceeded,
     InputFileNotVisible,
+    NotFound,
     RequestRefused,
     TerminalError,
     Throttled,
@@ -24,7 +25,6 @@ from storage.accounts import record_trouble
 from storage.batches import (
     Batch,
     batch_of,
-    batches_in,
     known_provider_ids,
     mark_submitted,
     mark_submitting,
@@ -37,7 +37,7 @@ from storage.lanes import back_off, fits_now
 from storage.ledger import now
 from storage.provider_files import uploads_of
 from tasks.refusals import refuse_for_tokens
-from tasks.resources import resources
+from tasks.resources import our_batches, resources
 from tasks.steps import step
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def settle_creates() -> int:
     """
     unsettled = [
         batch
-        for batch in batches_in(resources().ledger, BatchState.SUBMITTING)
+        for batch in our_batches(BatchState.SUBMITTING)
         if batch.not_before is None or batch.not_before <= now()
     ]
     for batch in unsettled:
@@ -175,7 +175,7 @@ def settle_create(batch: Batch) -> bool:
         record_trouble(resources().ledger, batch.account, str(error))
         note(resources().ledger, batch.batch_id, not_before=_next_look(batch))
         return False
-    except (TransientError, RequestRefused) as error:
+    except (TransientError, NotFound, RequestRefused) as error:
         note(
             resources().ledger, batch.batch_id,
             fault_message=str(error), not_before=_next_look(batch),

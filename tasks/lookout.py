@@ -7,30 +7,37 @@ second, so that work begins when it is there and an idle system costs next to no
 from datetime import datetime
 from typing import Final
 
-from storage.staging import claimable_files, claimed_sources
-
 from batching.planning import Claim, decide
+from storage.account_changes import unsent_elsewhere
+from storage.accounts import probe_is_due
 from storage.completion import jobs_to_complete
 from storage.lanes import budget_left_usd, read_lanes, room_for
 from storage.ledger import Transaction, now
 from storage.outbox import pending_parts
 from storage.results import own_results_waiting
 from storage.snapshots import snapshot
+from storage.staging import claimable_files, claimed_sources
 from tasks.resources import Resources
+
+_OUR_BATCHES: Final = "batches JOIN lanes USING (lane_id) WHERE account = $1"
+"""Batches of another account are left alone: this one cannot see them."""
 
 FLOW_NAMES: Final = ("ingest", "submit", "track", "deliver", "upkeep")
 
 
-def flows_with_work(resources: Resources) -> frozenset[str]:
-    """Return the names of the flows that would do something if they ran now."""
+def flows_with_work(resources: Resources, *, max_age_seconds: float = 1.0) -> frozenset[str]:
+    """Return the names of the flows that would do something if they ran now.
+
+    `max_age_seconds` is how old the view of the ledger may be, if it has changed since.
+    """
     busy = {"ingest"} if _ingest(resources) else set()
     if not resources.directory.ledger.exists():
         return frozenset(busy)
-    with snapshot(resources.directory) as reader:
+    with snapshot(resources.directory, max_age_seconds=max_age_seconds) as reader:
         at = now()
         if _submit(reader, resources, at):
             busy.add("submit")
-        if _track(reader, at):
+        if _track(reader, resources, at):
             busy.add("track")
         if _deliver(reader):
             busy.add("deliver")
@@ -51,28 +58,26 @@ def _ingest(resources: Resources) -> bool:
 
 def _submit(reader: Transaction, resources: Resources, at: datetime) -> bool:
     return (
-        _account_to_probe(reader, at)
-        or _create_to_settle(reader, at)
+        probe_is_due(reader, resources.settings.account)
+        or unsent_elsewhere(reader, resources.settings.account)
+        or _create_to_settle(reader, resources, at)
         or _batch_to_go_on(reader, resources, at)
         or _lane_to_claim(reader, resources, at)
     )
 
 
-def _account_to_probe(reader: Transaction, at: datetime) -> bool:
-    return _any(reader, "accounts WHERE trouble IS NOT NULL AND next_probe_at <= ?", at)
-
-
-def _create_to_settle(reader: Transaction, at: datetime) -> bool:
-    due = "batches WHERE state = 'submitting' AND (not_before IS NULL OR not_before <= ?)"
-    return _any(reader, due, at)
+def _create_to_settle(reader: Transaction, resources: Resources, at: datetime) -> bool:
+    due = f"{_OUR_BATCHES} AND state = 'submitting' AND (not_before IS NULL OR not_before <= $2)"
+    return _any(reader, due, resources.settings.account, at)
 
 
 def _batch_to_go_on(reader: Transaction, resources: Resources, at: datetime) -> bool:
     """Tell whether a planned batch can be uploaded or an uploaded one created."""
     rows = reader.rows(
-        "SELECT batch_id, state FROM batches JOIN lanes USING (lane_id) "
-        "LEFT JOIN accounts USING (account) WHERE state IN ('planned', 'uploaded') "
-        "AND (not_before IS NULL OR not_before <= ?) AND trouble IS NULL",
+        f"SELECT batch_id, state FROM {_OUR_BATCHES} AND state IN ('planned', 'uploaded') "
+        "AND (not_before IS NULL OR not_before <= $2) AND NOT EXISTS "
+        "(SELECT 1 FROM accounts WHERE accounts.account = $1 AND trouble IS NOT NULL)",
+        resources.settings.account,
         at,
     )
     return any(
@@ -99,11 +104,13 @@ def _has_oversized(first_tokens: int, token_limit: int | None) -> bool:
     return token_limit is not None and first_tokens > token_limit
 
 
-def _track(reader: Transaction, at: datetime) -> bool:
+def _track(reader: Transaction, resources: Resources, at: datetime) -> bool:
     return _any(
         reader,
-        "batches WHERE (state = 'submitted' AND (next_poll_at IS NULL OR next_poll_at <= $1)) "
-        "OR (state = 'ended' AND (not_before IS NULL OR not_before <= $1))",
+        f"{_OUR_BATCHES} AND ("
+        "(state = 'submitted' AND (next_poll_at IS NULL OR next_poll_at <= $2)) "
+        "OR (state = 'ended' AND (not_before IS NULL OR not_before <= $2)))",
+        resources.settings.account,
         at,
     )
 

@@ -20,13 +20,13 @@ from batching.refusals import (
 from batching.retry import poll_pause
 from storage.accounts import record_trouble
 from storage.batch_files import remove_input_file
-from storage.batches import Batch, batches_in, note, provider_ids_before
+from storage.batches import Batch, note, provider_ids_before
 from storage.ledger import now
 from storage.polls import mark_ended, mark_polled
 from storage.reports import open_batches_report
 from tasks.creation import wait_for_file
 from tasks.refusals import drop_lines, fail_file, lose_batch, refuse_for_tokens, submit_again
-from tasks.resources import resources
+from tasks.resources import our_batches, resources
 from tasks.steps import step
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ ENDS_WITH_FILES = frozenset({"completed", "expired", "cancelled"})
 
 def batches_to_poll() -> list[Batch]:
     """Return the submitted batches whose next look is due."""
-    submitted = batches_in(resources().ledger, BatchState.SUBMITTED)
+    submitted = our_batches(BatchState.SUBMITTED)
     return [batch for batch in submitted if not batch.next_poll_at or batch.next_poll_at <= now()]
 
 
@@ -133,7 +133,7 @@ def _missing(batch: Batch, problem: str) -> None:
         # Only what is older proves that this is still the account that the batch went to.
         older = provider_ids_before(resources().ledger, batch)
         others = listed & older or _input_file_exists(batch)
-    except (TransientError, AccountRefused):
+    except (TransientError, AccountRefused, NotFound, RequestRefused):
         return
     if batch.provider_id in listed:
         return

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 
 import polars as pl
 
+from batching.lifecycle import BatchState
 from batching.planning import BatchLimits, TokenRates
 from batching.prices import Price, PriceTable
 from batching.provider import TokenUsage
@@ -15,6 +16,7 @@ from batching.retry import RetryLimits
 from batching.settings import Settings
 from batching.token_limits import TokenLimit, TokenLimitTable, limit_for
 from clients.openai_batches import OpenAIBatches
+from storage.batches import Batch, batches_in
 from storage.directory import DataDirectory
 from storage.lanes import SubmissionPolicy
 from storage.ledger import Ledger
@@ -92,6 +94,7 @@ class Resources:
         """How the settings bear on what lanes may send."""
         settings = self.settings
         return SubmissionPolicy(
+            account=settings.account,
             limits=BatchLimits(
                 requests=settings.batch_max_requests,
                 bytes=settings.batch_max_bytes,
@@ -150,6 +153,14 @@ def resources() -> Resources:
     `python -m flows.ingestion`.
     """
     return _chosen[-1] if _chosen else _from_environment()
+
+
+def our_batches(*states: BatchState) -> list[Batch]:
+    """Return the batches of the configured account in these states, oldest first.
+
+    Those of another account are left alone: this one can neither see nor pay for them.
+    """
+    return batches_in(resources().ledger, *states, account=resources().settings.account)
 
 
 @lru_cache(maxsize=1)

@@ -109,6 +109,7 @@ def write_segments(
 def policy(**changes: Any) -> SubmissionPolicy:
     """Return a policy under which everything that is pending goes at once."""
     known: dict[str, Any] = {
+        "account": ACCOUNT,
         "limits": BatchLimits(requests=50_000, bytes=190_000_000, embedding_inputs=50_000),
         "max_wait_seconds": 3600.0,
         "token_limit_of": no_token_limit,
@@ -143,6 +144,7 @@ class Store:
 
     directory: DataDirectory
     ledger: Ledger
+    account: str = ACCOUNT
 
     @classmethod
     def at(cls, root: Path) -> "Store":
@@ -200,13 +202,13 @@ class Store:
                 start_offset=0, end_offset=100, end_line=len(requests),
                 accepted=len(requests), rejected=0,
             ),
-            job=job, settings=settings or JobSettings(), account=ACCOUNT,
+            job=job, settings=settings or JobSettings(), account=self.account,
             segments=segments, repeats=repeats,
         )  # fmt: skip
 
     def claim(self, **changes: Any) -> Batch:
         """Claim the next batch; fail if there is none."""
-        batch_id = claim_next(self.ledger, policy(**changes))
+        batch_id = claim_next(self.ledger, policy(**{"account": self.account} | changes))
         assert batch_id is not None
         return batch_of(self.ledger, batch_id)
 

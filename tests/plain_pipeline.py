@@ -23,6 +23,7 @@ def _ingest() -> None:
 
 def _submit() -> None:
     capacity.probe_account()
+    capacity.bring_unsent_requests()
     creation.settle_creates()
     for batch in assembly.unfinished_batches():
         _send(batch.batch_id)

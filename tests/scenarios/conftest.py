@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from plain_pipeline import plain_flows
 
+from batching.errors import ConfigurationError
 from batching.settings import Settings
 from deployments.until_idle import Cycles
 from simulator.process import SimulatorProcess
@@ -36,11 +37,14 @@ class Installation:
             (inbox / f"{Path(name).stem}.job.json").write_text(json.dumps(side_file))
         (inbox / name).write_text("".join(json.dumps(request) + "\n" for request in requests))
 
-    def run(self, **changes: object) -> int:
-        """Run until idle; return the exit code."""
+    def run(self, *, timeout_seconds: float = 60, **changes: object) -> int:
+        """Run until idle; return the exit code that `obm run` would end with."""
         settings = self.settings.model_copy(update=changes)
-        cycles = Cycles(settings, threading.Event(), timeout_seconds=60)
-        return cycles.run(plain_flows())
+        cycles = Cycles(settings, threading.Event(), timeout_seconds=timeout_seconds)
+        try:
+            return cycles.run(plain_flows())
+        except ConfigurationError:
+            return 2
 
     @property
     def states(self) -> dict[str, int]:
