@@ -48,7 +48,7 @@ def test_an_empty_system_has_empty_reports(store: Store) -> None:
         assert report(store, query) == []
     assert report(store, requests_by_state) == {}
     assert report(store, batches_by_state) == {}
-    assert report(store, standstill) == Standstill(
+    assert report(store, standstill, account=ACCOUNT) == Standstill(
         under_way=0, waiting_for_time=0, held=None, account_trouble=None
     )
     with store.ledger.transaction() as reader:
@@ -94,11 +94,11 @@ def test_a_standstill_tells_who_waits_for_what(store: Store) -> None:
     mixed(store)
     set_job_paused(store.ledger, "two", paused=True, actor="ann")
     claim_next(store.ledger, policy())
-    found = report(store, standstill)
+    found = report(store, standstill, account=ACCOUNT)
     assert (found.under_way, found.waiting_for_time) == (1, 0)
     assert found.held == "2 requests: paused"
     record_trouble(store.ledger, ACCOUNT, "invalid key")
-    assert report(store, standstill).account_trouble == "invalid key"
+    assert report(store, standstill, account=ACCOUNT).account_trouble == "invalid key"
 
 
 def test_failures_count_from_a_moment_on(store: Store) -> None:

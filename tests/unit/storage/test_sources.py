@@ -22,6 +22,7 @@ from storage.sources import (
     SourceRecord,
     choose_job,
     find_repeats,
+    forget_unrecorded_segments,
     next_segment,
     progress_of,
     recent_sources,
@@ -266,3 +267,18 @@ def test_recent_sources_tell_how_far_they_were_read(store: Store) -> None:
         {"source_id": "s1", "name": "log.jsonl", "end_offset": 100}
     ]
     assert recent_sources(store.ledger, since=now()) == []
+
+
+def test_segments_that_a_crash_left_are_deleted_but_not_those_of_other_sources(
+    store: Store,
+) -> None:
+    folder = store.directory.segments
+    store.take_in(chat_lines(1), source_id="s1")
+    for number, source_id in ((2, "s2"), (3, "s2"), (4, "s22")):
+        write_segments(
+            store.directory, read_lines(chat_lines(1)), first_segment=number, source_id=source_id
+        )
+    assert forget_unrecorded_segments(store.ledger, folder, source_id="s2") == 2
+    assert forget_unrecorded_segments(store.ledger, folder, source_id="s2") == 0
+    assert forget_unrecorded_segments(store.ledger, folder, source_id="s1") == 0
+    assert sorted(path.stem for path in folder.glob("*.parquet")) == ["000001", "000004"]
