@@ -18,14 +18,19 @@ LONGEST_LOOK_SECONDS = 15.0
 class Lookout:
     """Remembers the last look, so that an idle system is not looked through each second."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, health: HealthFile) -> None:
         self._resources = resources
+        self._health = health
+        self._provider_answered_at = resources.last_answer_at
         self._seen = ""
         self._looked_at = float("-inf")
         self._interval_seconds = min(LONGEST_LOOK_SECONDS, resources.settings.poll_min_seconds)
 
     def busy_flows(self) -> frozenset[str]:
         """Return the flows to nudge: those with work, if anything may have changed."""
+        if self._resources.last_answer_at != self._provider_answered_at:
+            self._provider_answered_at = self._resources.last_answer_at
+            self._health.answered("openai")
         if not self._may_have_changed():
             return frozenset()
         return flows_with_work(self._resources)
@@ -45,7 +50,7 @@ class Lookout:
         return str(int(time.monotonic())) if waiting else ""
 
 
-def load_work(settings: Settings, _health: HealthFile) -> Work:
+def load_work(settings: Settings, health: HealthFile) -> Work:
     """Return schedules and lookout; importing the flows imports prefect."""
     from deployments.schedules import build_schedules  # noqa: PLC0415 - imports prefect
 
@@ -59,5 +64,5 @@ def load_work(settings: Settings, _health: HealthFile) -> Work:
     names = ("ingest", "submit", "track", "deliver", "upkeep")
     return Work(
         schedules=build_schedules(settings, {name: asks_for(name) for name in names}),
-        watch=Lookout(resources).busy_flows,
+        watch=Lookout(resources, health).busy_flows,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
 
@@ -47,6 +48,12 @@ class Resources:
     def provider(self) -> OpenAIBatches:
         """The client of the provider."""
         return OpenAIBatches(self.settings)
+
+    @property
+    def last_answer_at(self) -> datetime | None:
+        """When the provider last answered this process."""
+        client: OpenAIBatches | None = self.__dict__.get("provider")
+        return None if client is None else client.last_answer_at
 
     def close(self) -> None:
         """Close the connections to the provider, if there are any."""
