@@ -1,6 +1,7 @@
 """Plain functions that make requests, ledgers, batches and answers for tests."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -136,6 +137,19 @@ def rates(input_usd: str, output_usd: str = "0") -> Callable[[str], TokenRates]:
     """Return a rule by which a token of every model costs so much."""
     known = TokenRates(input_usd=Decimal(input_usd), output_usd=Decimal(output_usd))
     return lambda _model: known
+
+
+def fill(disk: Path, *, free_bytes: int) -> None:
+    """Leave only so many bytes free on a small disk."""
+    empty(disk)
+    found = os.statvfs(disk)
+    free = found.f_bavail * found.f_frsize
+    (disk / "ballast").write_bytes(b"x" * max(0, free - free_bytes))
+
+
+def empty(disk: Path) -> None:
+    """Take away what `fill` has put there."""
+    (disk / "ballast").unlink(missing_ok=True)
 
 
 @dataclass
@@ -281,10 +295,27 @@ class Store:
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(b"".join(line + b"\n" for line in lines))
                 files[kind] = path
+        return self.collect_files(batch, files, complete=complete, limits=limits, cost_of=cost_of)
+
+    def collect_files(
+        self,
+        batch: Batch,
+        files: dict[int, Path],
+        *,
+        complete: bool = True,
+        limits: RetryLimits = RETRY_LIMITS,
+        cost_of: Callable[[str, pl.DataFrame], Decimal | None] = no_cost,
+    ) -> Collected:
+        """Collect an ended batch from the files as they lie there."""
         return collect_batch(
-            self.ledger, batch, files, installation=INSTALLATION, complete=complete,
-            limits=limits, cost_of=cost_of,
-        )  # fmt: skip
+            self.ledger,
+            batch,
+            files,
+            installation=INSTALLATION,
+            complete=complete,
+            limits=limits,
+            cost_of=cost_of,
+        )
 
     def answer_all(self, batch: Batch) -> Collected:
         """Collect an ended batch of which every request succeeded, in reversed order."""

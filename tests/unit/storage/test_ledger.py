@@ -1,17 +1,13 @@
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
-from factories import Store, chat_lines
+from factories import Store, chat_lines, empty, fill
 
 from batching.errors import ConfigurationError, DiskFull
 from storage import ledger as ledger_module
@@ -260,32 +256,14 @@ def test_a_program_that_has_the_ledger_open_is_named(store: Store) -> None:
     assert store.ledger.installation()
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="obm-small-disk-"))
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)],
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode:
-        folder.rmdir()
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-    shutil.rmtree(folder)
-
-
 @pytest.mark.parametrize("free_bytes", [0, 64 * 1024])
 def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path, free_bytes: int) -> None:
     store = Store.at(small_disk / "data")
     store.take_in(chat_lines(50))
-    ballast = small_disk / "ballast"
-    free = os.statvfs(small_disk)
-    ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize - free_bytes))
+    fill(small_disk, free_bytes=free_bytes)
     with pytest.raises(DiskFull, match="free some"):
         store.run("CREATE TABLE large AS SELECT range AS n, uuid() AS text FROM range(200000)")
-    ballast.unlink()
+    empty(small_disk)
     assert store.states() == {"pending": 50}
     store.run("INSERT INTO meta VALUES ('goes', 'on')")
     assert store.value("SELECT value FROM meta WHERE key = 'goes'") == "on"
@@ -294,12 +272,10 @@ def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path, free_bytes: i
 def test_no_space_for_a_compacted_copy_leaves_the_ledger_in_place(small_disk: Path) -> None:
     store = Store.at(small_disk / "data")
     store.take_in(chat_lines(50))
-    ballast = small_disk / "ballast"
-    free = os.statvfs(small_disk)
-    ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 64 * 1024))
+    fill(small_disk, free_bytes=64 * 1024)
     with pytest.raises(DiskFull):
         store.ledger.compact()
-    ballast.unlink()
+    empty(small_disk)
     assert store.states() == {"pending": 50}
     store.ledger.compact()
     assert store.states() == {"pending": 50}

@@ -1,14 +1,18 @@
 import json
+import random
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
-from factories import Store, chat_line, chat_lines, failure_line, success_line
+from factories import Store, chat_line, chat_lines, empty, failure_line, fill, success_line
 
-from batching.errors import BadInput
+from batching.errors import BadInput, DiskFull
+from storage.answer_files import OUTPUT
+from storage.batch_files import output_path
 from storage.jobs import cancel_job
 from storage.outbox import Part, deliver_part, pending_parts, postpone_part
 from storage.result_files import result_path
@@ -238,3 +242,29 @@ def test_results_that_cannot_be_read_are_said_and_leave_no_half_part(
     path.write_bytes(whole)
     store.deliver()
     assert len(store.outbox("job/results.jsonl")) == 3
+
+
+def test_a_full_disk_stops_results_and_deliveries_and_nothing_is_lost(small_disk: Path) -> None:
+    store = Store.at(small_disk / "data")
+    store.take_in(chat_lines(2_000))
+    batch = store.ended()
+    chance = random.Random(1)  # noqa: S311 - text that does not compress, no secret
+    lines = [
+        success_line(wire, content=chance.randbytes(1_000).hex()) for wire in store.wire_ids(batch)
+    ]
+    path = output_path(store.directory, batch.batch_id)
+    path.parent.mkdir()
+    path.write_bytes(b"\n".join(lines))
+    for free_bytes in (0, 1_000_000):
+        fill(small_disk, free_bytes=free_bytes)
+        with pytest.raises(DiskFull):
+            store.collect_files(batch, {OUTPUT: path})
+    empty(small_disk)
+    assert store.collect_files(batch, {OUTPUT: path}).succeeded == 2_000
+    for free_bytes in (0, 1_000_000, 4_400_000):
+        fill(small_disk, free_bytes=free_bytes)
+        with pytest.raises(DiskFull):
+            store.deliver()
+    empty(small_disk)
+    assert store.deliver() == 1
+    assert store.outbox_ids("job/results.jsonl") == [f"id-{n}" for n in range(2_000)]
