@@ -24,6 +24,7 @@ from batching.provider import (
     usage_of,
 )
 from batching.refusals import ACCOUNT_CODES, PASSING_CODES
+from batching.retry import Answer
 
 BATCH_EXPIRED = "batch_expired"
 BATCH_CANCELLED = "batch_cancelled"
@@ -33,19 +34,6 @@ _ID_KEY = b'"custom_id"'
 _SEPARATOR = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 _MARK_OR_SPACE = re.compile(r"[ \t\r\n,:]*")
 _EXACT_DIGITS = 300  # more digits are no count, and from 4,300 on `int` refuses them
-
-
-class Outcome(StrEnum):
-    """What a line means for its request."""
-
-    SUCCEEDED = "succeeded"
-    """Answered with a 2xx status."""
-    FAILED = "failed"
-    """Ran and failed for its content: running it again would fail again."""
-    NOT_RUN = "not_run"
-    """Was never executed, so nothing was paid."""
-    MAY_PASS = "may_pass"  # noqa: S105 - a word of the domain, no secret
-    """Failed for a reason of the provider (429, 5xx): it may succeed next time."""
 
 
 class ResultLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -145,20 +133,20 @@ def read_result_line(line: bytes) -> ResultLine | OddLine:
     return _result(line, wire)
 
 
-def outcome_of(line: ResultLine, *, batch_status: str) -> Outcome:
+def outcome_of(line: ResultLine, *, batch_status: str) -> Answer:
     """Return what the line means for its request, given how its batch ended."""
     status = line.status_code
     if status is None:
         return _outcome_without_status(line.error_code, batch_status)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return Outcome.SUCCEEDED
+        return Answer.SUCCEEDED
     if line.error_code in ACCOUNT_CODES:
         # Nothing ran and nothing was paid: the account is out of credit or closed.
-        return Outcome.NOT_RUN
+        return Answer.NOT_RUN
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         # Expired batches are known to name a server error for requests that never ran.
-        return Outcome.NOT_RUN if batch_status == "expired" else Outcome.MAY_PASS
-    return Outcome.MAY_PASS if status == HTTPStatus.TOO_MANY_REQUESTS else Outcome.FAILED
+        return Answer.NOT_RUN if batch_status == "expired" else Answer.MAY_PASS
+    return Answer.MAY_PASS if status == HTTPStatus.TOO_MANY_REQUESTS else Answer.FAILED
 
 
 def own_result_line(custom_id: str, code: OwnCode, detail: str | None = None) -> bytes:
@@ -285,12 +273,12 @@ def _content(body: _Body) -> str | None:
     return "".join(texts) if texts else None
 
 
-def _outcome_without_status(code: str | None, batch_status: str) -> Outcome:
+def _outcome_without_status(code: str | None, batch_status: str) -> Answer:
     if code in NOT_RUN_CODES or batch_status == "expired":
-        return Outcome.NOT_RUN
+        return Answer.NOT_RUN
     if code is not None and code not in PASSING_CODES:
-        return Outcome.FAILED
-    return Outcome.NOT_RUN if batch_status == "cancelled" else Outcome.MAY_PASS
+        return Answer.FAILED
+    return Answer.NOT_RUN if batch_status == "cancelled" else Answer.MAY_PASS
 
 
 def _id_span(line: bytes, custom_id: str) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ import pytest
 from batching.errors import AmbiguousCreate, CapacityExceeded, InputFileNotVisible
 from batching.provider import Phase, ProviderBatch
 from batching.refusals import TokenLimit, refusal_of
-from batching.result_lines import Outcome, ResultLine, outcome_of, read_result_line
+from batching.result_lines import Answer, ResultLine, outcome_of, read_result_line
 from simulator.process import SimulatorProcess
 
 POLLS = 200
@@ -78,7 +78,7 @@ def test_a_batch_goes_the_whole_way(
     }
     assert {
         outcome_of(line, batch_status="completed") for line in lines if isinstance(line, ResultLine)
-    } == {Outcome.SUCCEEDED}
+    } == {Answer.SUCCEEDED}
     assert batch.id in [found.id for found in client.list_batches(batch.created_at)]
     assert output.id in [found.id for found in client.list_files("batch_output")]
     assert client.cancel(batch.id).status == "completed"

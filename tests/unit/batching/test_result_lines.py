@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from batching.provider import TokenUsage
 from batching.result_lines import (
+    Answer,
     OddLine,
-    Outcome,
     OwnCode,
     ResultLine,
     outcome_of,
@@ -268,20 +268,20 @@ class TestOutcome:
     @pytest.mark.parametrize(
         ("status", "outcome"),
         [
-            (200, Outcome.SUCCEEDED),
-            (201, Outcome.SUCCEEDED),
-            (299, Outcome.SUCCEEDED),
-            (302, Outcome.FAILED),
-            (400, Outcome.FAILED),
-            (404, Outcome.FAILED),
-            (429, Outcome.MAY_PASS),
-            (500, Outcome.MAY_PASS),
-            (503, Outcome.MAY_PASS),
-            (0, Outcome.MAY_PASS),
-            (None, Outcome.MAY_PASS),
+            (200, Answer.SUCCEEDED),
+            (201, Answer.SUCCEEDED),
+            (299, Answer.SUCCEEDED),
+            (302, Answer.FAILED),
+            (400, Answer.FAILED),
+            (404, Answer.FAILED),
+            (429, Answer.MAY_PASS),
+            (500, Answer.MAY_PASS),
+            (503, Answer.MAY_PASS),
+            (0, Answer.MAY_PASS),
+            (None, Answer.MAY_PASS),
         ],
     )
-    def test_the_http_status_decides(self, status: int | None, outcome: Outcome) -> None:
+    def test_the_http_status_decides(self, status: int | None, outcome: Answer) -> None:
         line = read(line_of({}, status=status))
 
         assert outcome_of(line, batch_status="completed") is outcome
@@ -291,37 +291,37 @@ class TestOutcome:
     def test_what_was_not_executed_has_not_run(self, code: str, batch_status: str) -> None:
         line = read(not_executed(code))
 
-        assert outcome_of(line, batch_status=batch_status) is Outcome.NOT_RUN
+        assert outcome_of(line, batch_status=batch_status) is Answer.NOT_RUN
         assert line.is_cancelled is (code == "batch_cancelled")
 
     @pytest.mark.parametrize(
         ("code", "batch_status", "outcome"),
         [
-            ("server_error", "completed", Outcome.MAY_PASS),
-            (None, "completed", Outcome.MAY_PASS),
-            ("content_policy", "completed", Outcome.FAILED),
-            ("server_error", "cancelled", Outcome.NOT_RUN),
-            ("content_policy", "cancelled", Outcome.FAILED),
-            ("server_error", "expired", Outcome.NOT_RUN),
-            ("something_new", "expired", Outcome.NOT_RUN),
+            ("server_error", "completed", Answer.MAY_PASS),
+            (None, "completed", Answer.MAY_PASS),
+            ("content_policy", "completed", Answer.FAILED),
+            ("server_error", "cancelled", Answer.NOT_RUN),
+            ("content_policy", "cancelled", Answer.FAILED),
+            ("server_error", "expired", Answer.NOT_RUN),
+            ("something_new", "expired", Answer.NOT_RUN),
         ],
     )
     def test_other_errors_without_an_answer(
-        self, code: str | None, batch_status: str, outcome: Outcome
+        self, code: str | None, batch_status: str, outcome: Answer
     ) -> None:
         assert outcome_of(read(not_executed(code)), batch_status=batch_status) is outcome
 
     @pytest.mark.parametrize(
         ("status", "outcome"),
         [
-            (200, Outcome.SUCCEEDED),
-            (400, Outcome.FAILED),
-            (429, Outcome.MAY_PASS),
-            (500, Outcome.NOT_RUN),
+            (200, Answer.SUCCEEDED),
+            (400, Answer.FAILED),
+            (429, Answer.MAY_PASS),
+            (500, Answer.NOT_RUN),
         ],
     )
     def test_in_an_expired_batch_a_server_error_means_that_it_never_ran(
-        self, status: int, outcome: Outcome
+        self, status: int, outcome: Answer
     ) -> None:
         line = read(line_of({}, status=status))
 
@@ -330,7 +330,7 @@ class TestOutcome:
     def test_a_400_with_a_null_error_is_no_success(self) -> None:
         line = read(line_of({"error": {"message": "no", "code": "bad"}}, status=400, error=None))
 
-        assert outcome_of(line, batch_status="completed") is Outcome.FAILED
+        assert outcome_of(line, batch_status="completed") is Answer.FAILED
 
 
 class TestOwnLines:
