@@ -12,14 +12,13 @@ from batching.stopping import check_stop
 from storage.formats import lines_at
 from storage.intake_file import TakenIn, take_in
 from storage.ledger import now
+from storage.repeats import Repeat, find_repeats
 from storage.sources import (
     JobChoice,
     Progress,
-    Repeat,
     SourceOutcome,
     SourceRecord,
     choose_job,
-    find_repeats,
     forget_unrecorded_segments,
     next_segment,
     progress_of,

@@ -27,13 +27,13 @@ from storage.directory import DataDirectory
 from storage.lanes import SubmissionPolicy
 from storage.ledger import Ledger, now
 from storage.outbox import deliver_part, pending_parts
+from storage.repeats import find_repeats
 from storage.results import Collected, collect_batch
 from storage.segments import SegmentWriter, WrittenSegment
 from storage.sources import (
     JobChoice,
     SourceRecord,
     choose_job,
-    find_repeats,
     next_segment,
     record_source,
 )

@@ -15,13 +15,13 @@ from factories import (
 from batching.errors import BadInput
 from batching.jobs import JobSettings
 from storage.ledger import now
+from storage.repeats import find_repeats
 from storage.segments import segment_path
 from storage.sources import (
     JobChoice,
     SourceOutcome,
     SourceRecord,
     choose_job,
-    find_repeats,
     forget_unrecorded_segments,
     next_segment,
     progress_of,
