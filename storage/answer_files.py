@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 import polars as pl
 
@@ -38,6 +39,11 @@ _NUMBERS = (
     "segment", "row_index", "file", "offset", "length", "status_code", "input_tokens",
     "cached_tokens", "output_tokens", "reasoning_tokens",
 )  # fmt: skip
+_NARROW: Final[Any] = {
+    "segment": pl.Int32, "row_index": pl.Int32, "file": pl.UInt8, "length": pl.Int32,
+    "status_code": pl.Int32,
+}  # fmt: skip
+"""Counts of tokens stay wide, because they are summed."""
 NO_NUMBER = -1
 _MOST_TOKENS = 2**31 - 1
 _HIGHEST_STATUS = 999
@@ -69,7 +75,7 @@ class AnswerIndex:
             .with_columns(
                 pl.when(pl.col(_NUMBERS[5:]) != NO_NUMBER).then(pl.col(_NUMBERS[5:])),
             )
-            .cast({"segment": pl.Int32, "row_index": pl.Int32})
+            .cast(_NARROW)
         )
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
@@ -23,13 +22,18 @@ from batching.stopping import check_stop
 from storage.directory import DataDirectory
 from storage.durable import disk_errors, sync_folder, written_durably
 from storage.ledger import Ledger, Transaction, now
-from storage.result_files import delivered_line, result_path
+from storage.result_files import COLUMNS, delivered_line, result_path
 
 PART_COLUMNS = (
     "custom_id", "status", "status_code", "model", "finish_reason", "input_tokens",
     "cached_tokens", "output_tokens", "reasoning_tokens", "content", "error_code",
     "error_message", "request_id",
 )  # fmt: skip
+_PART_KINDS = {name: COLUMNS[name] for name in PART_COLUMNS} | {"line": pl.String}
+_PART_SCHEMA = (
+    pl.DataFrame(schema=_PART_KINDS).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+)
+_REPEATING = [name for name in PART_COLUMNS if name not in {"custom_id", "content", "request_id"}]
 FIRST_FILE = "results.jsonl"
 FIRST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 600.0
@@ -150,48 +154,42 @@ def _append(folder: Path, place: Place, part: Part, directory: DataDirectory) ->
     ):
         results.truncate(place.offset)
         results.seek(place.offset)
-        writer: Any = None
-        for table in _tables(result_path(directory, part.result_id), part.job_id):
-            lines = _delivered(table)
-            results.writelines(lines)
-            part_table = _part_table(table, lines)
-            writer = writer or pq.ParquetWriter(part_file, part_table.schema, compression="zstd")
-            writer.write_table(part_table)
-        if writer is not None:
-            writer.close()
+        with pq.ParquetWriter(
+            part_file, _PART_SCHEMA, compression="zstd", compression_level=1,
+            use_dictionary=_REPEATING, write_statistics=False, store_schema=False,
+        ) as writer:  # fmt: skip
+            for rows in _rows_of(result_path(directory, part.result_id), part.job_id):
+                lines = _delivered(rows)
+                results.writelines(lines)
+                writer.write_table(_part_table(rows, lines))
         results.flush()
         os.fsync(results.fileno())
         return results.tell()
 
 
-def _tables(path: Path, job_id: int) -> Iterator[Any]:
-    wanted = _as_arrow([job_id], pl.Int32())[0]
+def _rows_of(path: Path, job_id: int) -> Iterator[pl.DataFrame]:
+    """Yield the job's results; in Polars, as Arrow's functions would take memory of their own."""
     with pq.ParquetFile(path, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
             check_stop()
-            table = file.read_row_group(group)
-            mine = table.filter(pc.equal(table.column("job_id"), wanted))
-            if mine.num_rows:
+            rows = pl.DataFrame(file.read_row_group(group))
+            mine = rows.filter(pl.col("job_id") == job_id)
+            if mine.height:
                 yield mine
 
 
-def _delivered(table: Any) -> list[bytes]:
-    columns = (table.column(name).to_pylist() for name in ("line", "id_start", "id_end"))
-    ids = table.column("custom_id").to_pylist()
+def _delivered(rows: pl.DataFrame) -> list[bytes]:
+    columns = (rows[name].to_list() for name in ("line", "id_start", "id_end", "custom_id"))
     return [
         delivered_line(line, start, end, custom_id) + b"\n"
-        for line, start, end, custom_id in zip(*columns, ids, strict=True)
+        for line, start, end, custom_id in zip(*columns, strict=True)
     ]
 
 
-def _part_table(table: Any, lines: list[bytes]) -> Any:
+def _part_table(rows: pl.DataFrame, lines: list[bytes]) -> Any:
     text = [line[:-1].decode("utf-8", "replace") for line in lines]
-    return table.select(PART_COLUMNS).append_column("line", _as_arrow(text, pl.String()))
-
-
-def _as_arrow(values: list[Any], kind: pl.DataType) -> Any:
-    """Return the values as an Arrow array (Arrow's own builders would load pandas first)."""
-    return pl.Series(values, dtype=kind).to_arrow(compat_level=pl.CompatLevel.oldest())
+    part = rows.select(PART_COLUMNS).with_columns(pl.Series("line", text, dtype=pl.String))
+    return part.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _part_label(result_id: int) -> str:

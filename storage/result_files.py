@@ -6,11 +6,10 @@ The wire line is kept byte for byte; every other column is derived from it.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batching.errors import BadInput
@@ -24,33 +23,31 @@ _OWN_CODES = {code.value: code for code in OwnCode}
 ROWS_A_GROUP = 2_000
 BYTES_A_GROUP = 4 << 20
 
-SCHEMA = pa.schema(
-    [
-        pa.field("segment", pa.int32(), nullable=False),
-        pa.field("row_index", pa.int32(), nullable=False),
-        pa.field("job_id", pa.int32(), nullable=False),
-        pa.field("custom_id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("status_code", pa.int16()),
-        pa.field("error_code", pa.string()),
-        pa.field("error_message", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("finish_reason", pa.string()),
-        pa.field("input_tokens", pa.int32()),
-        pa.field("cached_tokens", pa.int32()),
-        pa.field("output_tokens", pa.int32()),
-        pa.field("reasoning_tokens", pa.int32()),
-        pa.field("request_id", pa.string()),
-        pa.field("content", pa.string()),
-        pa.field("id_start", pa.int32(), nullable=False),
-        pa.field("id_end", pa.int32(), nullable=False),
-        pa.field("line", pa.binary(), nullable=False),
-    ]
-)
-_KINDS = {"int16": pl.Int16, "int32": pl.Int32, "string": pl.String, "binary": pl.Binary}
-_COLUMNS = {field.name: _KINDS[str(field.type)] for field in SCHEMA}
+COLUMNS: Final[Mapping[str, Any]] = {
+    "segment": pl.Int32,
+    "row_index": pl.Int32,
+    "job_id": pl.Int32,
+    "custom_id": pl.String,
+    "status": pl.String,
+    "status_code": pl.Int16,
+    "error_code": pl.String,
+    "error_message": pl.String,
+    "model": pl.String,
+    "finish_reason": pl.String,
+    "input_tokens": pl.Int32,
+    "cached_tokens": pl.Int32,
+    "output_tokens": pl.Int32,
+    "reasoning_tokens": pl.Int32,
+    "request_id": pl.String,
+    "content": pl.String,
+    "id_start": pl.Int32,
+    "id_end": pl.Int32,
+    "line": pl.Binary,
+}
+_ARROW = pl.CompatLevel.oldest()
+_SCHEMA = pl.DataFrame(schema=COLUMNS).to_arrow(compat_level=_ARROW).schema
 _PLAIN = ["line", "content", "custom_id", "request_id"]
-_DICTIONARY = [name for name in SCHEMA.names if name not in _PLAIN]
+_DICTIONARY = [name for name in COLUMNS if name not in _PLAIN]
 
 
 def result_path(directory: DataDirectory, result_id: int) -> Path:
@@ -90,11 +87,12 @@ def _write(target: Path, groups: Iterator[dict[str, list[Any]]]) -> int:
         written_durably(target) as file,
         pq.ParquetWriter(
             file,
-            SCHEMA,
+            _SCHEMA,
             compression="zstd",
             compression_level=1,
             use_dictionary=_DICTIONARY,
             write_statistics=["segment", "row_index", "job_id"],
+            store_schema=False,
         ) as writer,
     ):
         for columns in groups:
@@ -105,8 +103,7 @@ def _write(target: Path, groups: Iterator[dict[str, list[Any]]]) -> int:
 
 def _as_table(columns: Mapping[str, Any]) -> Any:
     """Return the columns as Arrow (by Polars: Arrow's own builders would load pandas first)."""
-    frame = pl.DataFrame(columns, schema=_COLUMNS)
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(SCHEMA)
+    return pl.DataFrame(columns, schema=COLUMNS).to_arrow(compat_level=_ARROW)
 
 
 def _groups(finals: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -19,6 +19,17 @@ from storage.reconciliation import Reconciled, reconcile
 from storage.result_files import result_path, write_own_results, write_provider_results
 
 OWN_RESULTS_A_FILE = 1_000_000
+ROWS_AN_UPDATE = 10_000
+"""The ledger updates so many rows at a time, inside one transaction, to need less memory."""
+
+_USAGE = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+_VERDICT = (
+    "segment", "row_index", "state", "attempts_now", "returns_now", "own_code",
+    "length", "status_code", "error_code", *_USAGE,
+)  # fmt: skip
+_FINAL = (
+    "segment", "row_index", "job_id", "custom_id", "state", "file", "offset", "length",
+)  # fmt: skip
 
 CostOf = Callable[[str, pl.DataFrame], Decimal | None]
 """From a model and the usage of its results to what they cost; None if no price is known."""
@@ -52,30 +63,28 @@ def collect_batch(
     `files` holds those that exist; `complete` says that no other file could hold a line.
     Done again after a crash it writes the same file and records it once.
     """
-    index = AnswerIndex()
-    for file, path in files.items():
-        index_answers(
-            index, path, file=file, installation=installation,
-            batch_status=batch.provider_status or "",
-        )  # fmt: skip
     members = _members(ledger, batch.batch_id)
+    has_members = members.height > 0
     found = reconcile(
         members,
-        index,
+        _indexed(batch, files, installation),
         complete=complete,
         cancelled_outside=batch.provider_status == "cancelled" and not batch.cancel_requested,
         limits=limits,
     )
-    if found.odd and members.height:
+    if found.odd and has_members:
         write_odd_lines(odd_lines_path(ledger.directory, batch.batch_id), files, list(found.odd))
     finals = found.requests.filter(
         (pl.col("state") != RequestState.PENDING.value) & pl.col("own_code").is_null()
-    )
+    ).select(_FINAL)
+    collected, verdicts = _counted(found), found.requests.select(_VERDICT)
+    del members, found  # what follows needs memory of its own
     size = 0
     if finals.height:
         target = result_path(ledger.directory, batch.batch_id)
         size = write_provider_results(target, finals, files)
-    return _merge(ledger, batch, found, finals=finals, file_bytes=size, cost_of=cost_of)
+    _merge(ledger, batch, verdicts, collected, finals=finals, file_bytes=size, cost_of=cost_of)
+    return collected
 
 
 def _indexed(batch: Batch, files: dict[int, Path], installation: str) -> AnswerIndex:
@@ -97,16 +106,8 @@ def _members(ledger: Ledger, batch_id: int) -> pl.DataFrame:
         )
 
 
-def _merge(
-    ledger: Ledger,
-    batch: Batch,
-    found: Reconciled,
-    *,
-    finals: pl.DataFrame,
-    file_bytes: int,
-    cost_of: CostOf,
-) -> Collected:
-    collected = Collected(
+def _counted(found: Reconciled) -> Collected:
+    return Collected(
         succeeded=found.count(RequestState.SUCCEEDED),
         failed=found.count(RequestState.FAILED),
         cancelled=found.count(RequestState.CANCELLED),
@@ -114,7 +115,19 @@ def _merge(
         odd_lines=len(found.odd),
         account_code=_account_code(found.requests),
     )
-    usage = found.requests.select(_USAGE).drop_nulls("input_tokens")
+
+
+def _merge(
+    ledger: Ledger,
+    batch: Batch,
+    verdicts: pl.DataFrame,
+    collected: Collected,
+    *,
+    finals: pl.DataFrame,
+    file_bytes: int,
+    cost_of: CostOf,
+) -> None:
+    usage = verdicts.select(_USAGE).drop_nulls("input_tokens")
     with ledger.transaction() as transaction:
         moved = move(
             transaction, batch.batch_id, BatchState.COLLECTED, finished_at=now(),
@@ -125,11 +138,11 @@ def _merge(
         if moved:
             totals: dict[str, object] = {name: int(usage[name].sum() or 0) for name in _USAGE}
             note_in(transaction, batch.batch_id, **totals)
-            _update_requests(transaction, batch.batch_id, found.requests)
+            for rows in verdicts.iter_slices(ROWS_AN_UPDATE):
+                _update_requests(transaction, batch.batch_id, rows)
             dispose_of_files(transaction, batch.batch_id)
             if finals.height:
                 _add_result(transaction, batch.batch_id, batch.batch_id, finals, file_bytes)
-    return collected
 
 
 def _account_code(requests: pl.DataFrame) -> str | None:
@@ -137,15 +150,8 @@ def _account_code(requests: pl.DataFrame) -> str | None:
     return str(codes[0]) if codes.len() else None
 
 
-_USAGE = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
-
-
 def _update_requests(transaction: Transaction, batch_id: int, verdicts: pl.DataFrame) -> None:
-    narrow = verdicts.select(
-        "segment", "row_index", "state", "attempts_now", "returns_now", "own_code",
-        "length", "status_code", "error_code", *_USAGE,
-    )  # fmt: skip
-    with transaction.table("verdicts", narrow):
+    with transaction.table("verdicts", verdicts):
         transaction.execute(
             """
             UPDATE requests SET
