@@ -9,10 +9,20 @@ from pathlib import Path
 import pytest
 from factories import Store
 
+from storage.directory import DataDirectory
+from storage.ledger import Ledger
+
+
+@pytest.fixture(scope="session")
+def fresh_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one fresh data directory, of which each test gets a copy: that is quicker."""
+    return Store.at(tmp_path_factory.mktemp("fresh") / "data").directory.root
+
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.at(tmp_path / "data")
+def store(tmp_path: Path, fresh_folder: Path) -> Store:
+    directory = DataDirectory(shutil.copytree(fresh_folder, tmp_path / "data"))
+    return Store(directory, Ledger(directory))
 
 
 @pytest.fixture
