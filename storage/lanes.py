@@ -42,6 +42,8 @@ class Lane:
     endpoint: str
     model: str
     view: LaneView
+    wait_reason: str | None
+    """Why it waited when that was last recorded."""
 
 
 LONGEST_WAIT_SECONDS = 1_000_000_000
@@ -124,6 +126,7 @@ def _lane(row: Mapping[str, Any], policy: SubmissionPolicy) -> Lane:
         endpoint=row["endpoint"],
         model=row["model"],
         view=view,
+        wait_reason=row["wait_reason"],
     )
 
 

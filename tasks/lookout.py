@@ -7,7 +7,7 @@ second, so that work begins when it is there and an idle system costs next to no
 from datetime import datetime
 from typing import Final
 
-from batching.planning import Claim, decide
+from batching.planning import Claim, LaneView, decide
 from storage.account_changes import unsent_elsewhere
 from storage.accounts import probe_is_due
 from storage.completion import jobs_to_complete
@@ -90,18 +90,18 @@ def _batch_to_go_on(reader: Transaction, resources: Resources, at: datetime) -> 
 def _lane_to_claim(reader: Transaction, resources: Resources, at: datetime) -> bool:
     policy = resources.policy
     budget_usd = budget_left_usd(reader, policy, at=at)
-    return any(
-        isinstance(decide(lane.view, limits=policy.limits, budget_usd=budget_usd, at=at), Claim)
-        or (
-            _has_oversized(lane.view.first_tokens, lane.view.token_limit)
-            and lane.view.token_limit_certain
-        )
-        for lane in read_lanes(reader, policy, at=at)
-    )
+    for lane in read_lanes(reader, policy, at=at):
+        decision = decide(lane.view, limits=policy.limits, budget_usd=budget_usd, at=at)
+        if isinstance(decision, Claim) or _has_oversized(lane.view):
+            return True
+        if lane.wait_reason != (decision.reason.value if decision else None):
+            return True  # nobody has written down yet why it waits
+    return False
 
 
-def _has_oversized(first_tokens: int, token_limit: int | None) -> bool:
-    return token_limit is not None and first_tokens > token_limit
+def _has_oversized(view: LaneView) -> bool:
+    limit = view.token_limit if view.token_limit_certain else None
+    return limit is not None and view.first_tokens > limit
 
 
 def _track(reader: Transaction, resources: Resources, at: datetime) -> bool:
