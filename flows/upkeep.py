@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.running import owner_of, skipped, tell
-from tasks.upkeep import back_up, delete_provider_files, forget_old_files
+from tasks.upkeep import back_up, delete_provider_files, forget_old_files, unlearn_limits
 
 
 @flow(name="upkeep", flow_run_name="upkeep")
@@ -18,6 +18,7 @@ async def upkeep() -> State[Any]:
             return skipped("upkeep")
         await asyncio.to_thread(back_up)
         deleted = await asyncio.to_thread(delete_provider_files)
+        await asyncio.to_thread(unlearn_limits)
         forgotten = await asyncio.to_thread(forget_old_files)
         return await tell(
             f"upkeep: ledger backed up, {deleted:,} provider files deleted, "

@@ -25,6 +25,15 @@ def record_trouble(ledger: Ledger, account: str, trouble: str) -> bool:
         return True
 
 
+def postpone_probe(ledger: Ledger, account: str) -> None:
+    """Try the stopped account again later: the provider did not answer this time."""
+    with ledger.transaction() as transaction:
+        transaction.execute(
+            "UPDATE accounts SET next_probe_at = ? WHERE account = ? AND trouble IS NOT NULL",
+            now() + timedelta(seconds=FIRST_PROBE_SECONDS), account,
+        )  # fmt: skip
+
+
 def end_trouble(ledger: Ledger, account: str) -> bool:
     """Let the account's lanes work again; return whether they were stopped."""
     with ledger.transaction() as transaction:

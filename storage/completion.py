@@ -60,16 +60,15 @@ def _windows(ledger: Ledger, job_id: int) -> Iterator[pl.DataFrame]:
     """Yield the job's requests in input order, cut so that a window's results fit in memory."""
     with ledger.transaction() as reader:
         rows = reader.frame(
-            """
-            SELECT segment, row_index, result_id,
-                (sum(coalesce(result_bytes, 0)::BIGINT) OVER (
-                    ORDER BY segment, row_index ROWS UNBOUNDED PRECEDING) // ?)::INTEGER AS slice
-            FROM requests WHERE job_id = ? AND result_id IS NOT NULL ORDER BY segment, row_index
-            """,
-            WINDOW_BYTES, job_id,
-        )  # fmt: skip
-    for _, window in rows.group_by("slice", maintain_order=True):
-        yield window
+            "SELECT segment, row_index, result_id, coalesce(result_bytes, 0)::INTEGER AS size "
+            "FROM requests WHERE job_id = ? AND result_id IS NOT NULL ORDER BY segment, row_index",
+            job_id,
+        )
+    slices = rows.select(pl.col("size").cast(pl.Int64).cum_sum() // WINDOW_BYTES).to_series()
+    first = 0
+    for length in slices.rle().struct.field("len"):
+        yield rows.slice(first, length)
+        first += length
 
 
 def _write_window(file: BinaryIO, directory: DataDirectory, window: pl.DataFrame) -> None:

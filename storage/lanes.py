@@ -185,12 +185,20 @@ def back_off(
         "UPDATE lanes SET refusals = ?, backoff_until = ? WHERE lane_id = ?",
         refusals, until, lane_id,
     )  # fmt: skip
-    if learned_limit is not None:
+    if learned_limit:  # a limit of 0 would fail every request: it says nothing
         transaction.execute(
             "UPDATE lanes SET learned_limit = ?, learned_at = ? WHERE lane_id = ?",
             learned_limit, now(), lane_id,
         )  # fmt: skip
     return until
+
+
+def forget_learned_limits(ledger: Ledger, *, before: datetime) -> int:
+    """Forget limits that were learned earlier: the account's tier may have been raised since."""
+    with ledger.transaction() as transaction:
+        return transaction.execute(
+            "UPDATE lanes SET learned_limit = NULL, learned_at = NULL WHERE learned_at < ?", before
+        )
 
 
 def be_cautious(transaction: Transaction, lane_id: int, *, tokens: int) -> None:

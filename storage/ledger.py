@@ -22,7 +22,7 @@ import polars as pl
 from batching.errors import BadInput, ConfigurationError, DiskFull
 from storage.backups import back_up, log_of
 from storage.directory import DataDirectory
-from storage.durable import publish, sync_file
+from storage.durable import move, publish, sync_file
 from storage.locks import exclusive_lock
 
 logger = logging.getLogger(__name__)
@@ -131,10 +131,11 @@ class Ledger:
             connection.execute("COMMIT")
 
     @contextmanager
-    def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connected(self, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        path = path or self.directory.ledger
         try:
             connection = duckdb.connect(
-                str(self.directory.ledger),
+                str(path),
                 config=connection_settings(self.directory, memory_bytes=self._memory_bytes)
                 | {"storage_compatibility_version": STORAGE_VERSION},
             )
@@ -144,13 +145,15 @@ class Ledger:
             finally:
                 connection.close()
         except duckdb.Error as error:
-            raise _explained(error, self.directory.ledger) from error
+            raise _explained(error, path) from error
 
     def _migrate(self) -> None:
         """Bring the schema to this version; refuse a ledger of a newer one."""
         wanted = migrations()
         with _one_transaction_at_a_time, exclusive_lock(self.directory.ledger_lock):
-            existed = self.directory.ledger.exists()
+            if not self.directory.ledger.exists():
+                self._create(wanted)
+                return
             with self._connected() as connection:
                 found = schema_version(connection)
             if found > len(wanted):
@@ -161,13 +164,25 @@ class Ledger:
                 )
             if found == len(wanted):
                 return
-            if existed and found:
+            if found:
                 back_up(self.directory, label=f"before-schema-{len(wanted)}")
             for number in range(found + 1, len(wanted) + 1):
-                self._apply(number, wanted[number - 1])
+                self._apply(number, wanted[number - 1], self.directory.ledger)
 
-    def _apply(self, number: int, sql: str) -> None:
-        with self._connected() as connection:
+    def _create(self, wanted: list[str]) -> None:
+        """Make a new ledger beside its place: a half-made one could never be opened again."""
+        fresh = self.directory.ledger.with_name("ledger.new.duckdb")
+        _remove(fresh)
+        orphan = log_of(self.directory.ledger)
+        if orphan.exists():  # it belongs to a ledger that is gone: it must not meet the new one
+            move(orphan, self.directory.backups / f"{orphan.name}-{secrets.token_hex(4)}")
+        for number, sql in enumerate(wanted, start=1):
+            self._apply(number, sql, fresh)
+        sync_file(fresh)
+        publish(fresh, self.directory.ledger)
+
+    def _apply(self, number: int, sql: str, path: Path) -> None:
+        with self._connected(path) as connection:
             connection.execute("BEGIN")
             connection.execute(sql)
             if number == 1:
@@ -184,25 +199,35 @@ class Ledger:
         """Write the ledger anew without the space of deleted rows, and put it in place."""
         fresh = self.directory.ledger.with_name("ledger.compact.duckdb")
         with _one_transaction_at_a_time, exclusive_lock(self.directory.ledger_lock):
-            for leftover in (fresh, log_of(fresh)):
-                leftover.unlink(missing_ok=True)
-            with self._connected() as connection:
-                place = str(fresh).replace("'", "''")
-                connection.execute(
-                    f"ATTACH '{place}' AS fresh (STORAGE_VERSION '{STORAGE_VERSION}')"
-                )
-                connection.execute("COPY FROM DATABASE ledger TO fresh")
-                connection.execute("CHECKPOINT fresh")
-                connection.execute("DETACH fresh")
+            _remove(fresh)
+            try:
+                self._copy_into(fresh)
+            except BaseException:
+                _remove(fresh)  # on a full disk it would be in everybody's way
+                raise
             # A log that stayed behind belongs to the old file: it must not meet the new one.
             if not log_of(self.directory.ledger).exists() and not log_of(fresh).exists():
                 sync_file(fresh)
                 publish(fresh, self.directory.ledger)
 
+    def _copy_into(self, fresh: Path) -> None:
+        with self._connected() as connection:
+            place = str(fresh).replace("'", "''")
+            connection.execute(f"ATTACH '{place}' AS fresh (STORAGE_VERSION '{STORAGE_VERSION}')")
+            connection.execute("COPY FROM DATABASE ledger TO fresh")
+            connection.execute("CHECKPOINT fresh")
+            connection.execute("DETACH fresh")
+
     def installation(self) -> str:
         """Return the name of this installation, the first part of its wire ids."""
         with self.transaction() as transaction:
             return str(transaction.value("SELECT value FROM meta WHERE key = 'installation'"))
+
+
+def _remove(ledger: Path) -> None:
+    """Delete a ledger that nobody uses, with its log."""
+    for path in (ledger, log_of(ledger)):
+        path.unlink(missing_ok=True)
 
 
 def connection_settings(directory: DataDirectory, *, memory_bytes: int) -> dict[str, Any]:
@@ -256,7 +281,7 @@ def _explained(error: duckdb.Error, path: Path) -> Exception:
         return ConfigurationError(
             f"another program has {path} open: close it ({text.splitlines()[0]})"
         )
-    if ".parquet" in text and isinstance(error, duckdb.IOException):
+    if ".parquet" in text and ("No such file" in text or "No files found" in text):
         return BadInput(f"a file that the ledger works with is not there: {text.splitlines()[0]}")
     if isinstance(error, (duckdb.SerializationException, duckdb.IOException)):
         return ConfigurationError(

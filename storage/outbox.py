@@ -6,7 +6,7 @@ cut off before anything is appended, so no line is ever there twice.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,8 +84,8 @@ def deliver_part(ledger: Ledger, part: Part) -> int:
     which file stands in the way; other parts can still be delivered.
     """
     directory = ledger.directory
-    with ledger.transaction() as reader:
-        place = _next_place(reader, directory, part)
+    with ledger.transaction() as transaction:
+        place = _begin(transaction, directory, part)
     folder = directory.outbox / place.folder
     try:
         with disk_errors(folder):
@@ -99,11 +99,11 @@ def deliver_part(ledger: Ledger, part: Part) -> int:
     with ledger.transaction() as transaction:
         transaction.execute(
             """
-            UPDATE deliveries SET state = 'delivered', attempts = attempts + 1, folder = ?,
-                file = ?, start_offset = ?, end_offset = ?, delivered_at = ?, problem = NULL
+            UPDATE deliveries SET state = 'delivered', attempts = attempts + 1,
+                end_offset = ?, delivered_at = ?, problem = NULL
             WHERE delivery_id = ? AND state = 'pending'
             """,
-            place.folder, place.file, place.offset, end, now(), part.delivery_id,
+            end, now(), part.delivery_id,
         )  # fmt: skip
     return end - place.offset
 
@@ -124,24 +124,41 @@ def postpone_part(ledger: Ledger, part: Part, *, problem: str) -> None:
         )  # fmt: skip
 
 
-def _next_place(reader: Transaction, directory: DataDirectory, part: Part) -> Place:
+def _begin(transaction: Transaction, directory: DataDirectory, part: Part) -> Place:
+    """Choose where the part goes and record that before a byte is written there.
+
+    Only what was recorded is ever cut off: a file that this ledger knows nothing of, as after
+    its loss, stays as it is and is followed by the next number.
+    """
     # Not today's day: a delivery that is done again after midnight must find what it left.
     folder = f"{part.slug}/{_day(part.created_at)}" if part.endless else part.slug
     ends = {
         row["file"]: row["end_offset"]
-        for row in reader.rows(
-            "SELECT file, max(end_offset) AS end_offset FROM deliveries "
-            "WHERE folder = ? AND state = 'delivered' GROUP BY file",
+        for row in transaction.rows(
+            "SELECT file, max(coalesce(end_offset, start_offset)) AS end_offset FROM deliveries "
+            "WHERE folder = ? AND file IS NOT NULL GROUP BY file",
             folder,
         )
     }
     number = max(map(_number, ends), default=1)
-    name = _file_name(number)
-    recorded = ends.get(name, 0)
-    if recorded and _size(directory.outbox / folder / name) < recorded:
+    recorded = ends.get(_file_name(number))
+    if recorded is None or _size(directory.outbox / folder / _file_name(number)) < recorded:
         # The user took the file away, or cut it: it is theirs now, we begin a new one.
-        name, recorded = _file_name(number + 1), 0
-    return Place(folder=folder, file=name, offset=recorded)
+        number, recorded = _unused_number(directory.outbox / folder, number, known=ends), 0
+    place = Place(folder=folder, file=_file_name(number), offset=recorded)
+    transaction.execute(
+        "UPDATE deliveries SET folder = ?, file = ?, start_offset = ? "
+        "WHERE delivery_id = ? AND state = 'pending'",
+        place.folder, place.file, place.offset, part.delivery_id,
+    )  # fmt: skip
+    return place
+
+
+def _unused_number(folder: Path, first: int, *, known: Collection[str]) -> int:
+    number = first
+    while _file_name(number) in known or _size(folder / _file_name(number)) > 0:
+        number += 1
+    return number
 
 
 def _append(folder: Path, place: Place, part: Part, directory: DataDirectory) -> int:

@@ -1,6 +1,7 @@
 """The lines of a source that were not accepted, kept with their number and reason."""
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,7 +53,8 @@ class RejectedWriter:
     def discard(self) -> None:
         """Forget what was collected and not published."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk refuses what is still in the buffer
+                self._file.close()
             self._file = None
             temporary_path(self.path).unlink(missing_ok=True)
 

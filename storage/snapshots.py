@@ -65,7 +65,9 @@ def _current_copy(directory: DataDirectory, max_age_seconds: float) -> Path:
     newest = _newest(directory)
     if newest is not None:
         wanted = _path_of(directory, ledger_generation(directory))
-        if newest == wanted or time.time() - _made_at(newest) < max_age_seconds:
+        age_seconds = time.time() - _made_at(newest)
+        # One from the future was made before the clock was put back: its age says nothing.
+        if newest == wanted or 0 <= age_seconds < max_age_seconds:
             return newest
     return _copy(directory)
 
@@ -76,11 +78,14 @@ def _copy(directory: DataDirectory) -> Path:
         if target.exists():
             return target
         unfinished = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
-        shutil.copyfile(directory.ledger, unfinished)
-        log = log_of(directory.ledger)
-        if log.exists():
-            shutil.copyfile(log, log_of(target))
-        unfinished.replace(target)
+        try:
+            shutil.copyfile(directory.ledger, unfinished)
+            log = log_of(directory.ledger)
+            if log.exists():
+                shutil.copyfile(log, log_of(target))
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
     _forget_all_but(directory, target)
     return target
 

@@ -19,6 +19,9 @@ from storage.segments import SOURCE_IDS_KEY, WrittenSegment
 _LONGEST_NUMBERED = 60
 """Characters of a long name that stay when a number is put behind it."""
 
+ROWS_AN_INSERT = 122_880
+"""A row group of the ledger: whole ones go to the disk before the transaction ends."""
+
 
 class SourceOutcome(StrEnum):
     """What became of a source."""
@@ -160,7 +163,8 @@ def record_source(
         with transaction.table("left_out", left_out):
             for segment in segments:
                 _insert_lanes(transaction, segment, account)
-                _insert_requests(transaction, segment, job_id, account)
+                for first_row in range(0, segment.rows, ROWS_AN_INSERT):
+                    _insert_requests(transaction, segment, first_row, job_id, account)
                 transaction.execute(
                     "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)",
                     segment.number, source.source_id, source.part,
@@ -186,6 +190,16 @@ def record_unused_source(
         )  # fmt: skip
         if not known:
             _insert_source(transaction, source, outcome=outcome, reason=reason)
+
+
+def recorded_rejection(ledger: Ledger, source_id: str) -> str | None:
+    """Return why the whole source was rejected, if that is recorded."""
+    with ledger.transaction() as reader:
+        reason = reader.value(
+            "SELECT reason FROM sources WHERE source_id = ? AND outcome = ?",
+            source_id, SourceOutcome.REJECTED,
+        )  # fmt: skip
+    return None if reason is None else str(reason)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,7 +259,7 @@ def _insert_lanes(transaction: Transaction, segment: WrittenSegment, account: st
 
 
 def _insert_requests(
-    transaction: Transaction, segment: WrittenSegment, job_id: int, account: str
+    transaction: Transaction, segment: WrittenSegment, first_row: int, job_id: int, account: str
 ) -> None:
     transaction.execute(
         """
@@ -260,9 +274,10 @@ def _insert_requests(
         WHERE NOT EXISTS (
             SELECT 1 FROM left_out
             WHERE left_out.segment = $1 AND left_out.row_index = fresh.file_row_number)
+            AND fresh.file_row_number >= $5 AND fresh.file_row_number < $6
         ORDER BY fresh.file_row_number
         """,
-        segment.number, job_id, segment.path, account,
+        segment.number, job_id, segment.path, account, first_row, first_row + ROWS_AN_INSERT,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from batching.errors import BatchManagerError, TransientError
 from storage.account_changes import bring_unsent
-from storage.accounts import end_trouble, probe_is_due, record_trouble
+from storage.accounts import end_trouble, postpone_probe, probe_is_due, record_trouble
 from storage.reports import lanes_report
 from tasks.resources import resources
 
@@ -19,6 +19,7 @@ def probe_account() -> None:
     try:
         resources().provider.check()
     except TransientError:
+        postpone_probe(ledger, account)
         return
     except BatchManagerError as error:
         record_trouble(ledger, account, str(error))

@@ -25,6 +25,7 @@ from storage.sources import (
     recent_sources,
     record_source,
     record_unused_source,
+    recorded_rejection,
     seen_before,
 )
 from storage.staging import (
@@ -86,6 +87,9 @@ def take_in_source(source_id: str) -> TakenSource:
     claimed = next(
         found for found in claimed_sources(resources().directory) if found.source_id == source_id
     )
+    rejection = recorded_rejection(resources().ledger, source_id)
+    if rejection is not None:
+        return _reject(claimed, rejection)
     total = TakenSource(name=claimed.name, job=None, accepted=0, rejected=0, replayed=0)
     try:
         while True:

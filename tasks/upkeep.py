@@ -1,11 +1,14 @@
 """Upkeep: backup, files at the provider, retention."""
 
 import logging
+from datetime import timedelta
 
 from batching.errors import AccountRefused, TerminalError, TransientError
 from batching.stopping import check_stop
 from storage.accounts import record_trouble
 from storage.backups import back_up_ledger
+from storage.lanes import forget_learned_limits
+from storage.ledger import now
 from storage.provider_files import disposable_files, mark_files_deleted
 from storage.retention import forget_batch_files, forget_files, forget_outbox, forget_requests
 from tasks.resources import resources
@@ -14,6 +17,7 @@ from tasks.steps import step
 logger = logging.getLogger(__name__)
 
 FILES_A_RUN = 2_000
+LEARNED_LIMIT_KEPT = timedelta(days=7)
 ROWS_WORTH_COMPACTING = 100_000
 
 
@@ -46,6 +50,11 @@ def delete_provider_files() -> int:
             deleted.append(file_id)
     mark_files_deleted(ledger, deleted, failed=failed)
     return len(deleted)
+
+
+def unlearn_limits() -> int:
+    """Forget token limits learned a week ago; a refusal, which costs nothing, teaches anew."""
+    return forget_learned_limits(resources().ledger, before=now() - LEARNED_LIMIT_KEPT)
 
 
 @step(name="forget old files")

@@ -208,7 +208,7 @@ def test_the_job_that_never_ends_gets_a_folder_a_day_and_keeps_to_it_after_midni
 def test_a_part_that_cannot_be_written_waits_and_the_others_go(store: Store) -> None:
     answered(store, 2, prefix="a", name="blocked")
     answered(store, 2, prefix="b", name="free")
-    (store.directory.outbox / "blocked" / "results.jsonl").mkdir(parents=True)
+    (store.directory.outbox / "blocked").write_text("a file where the folder should be")
     blocked, free = parts(store)
     with pytest.raises(BadInput, match="blocked"):
         deliver_part(store.ledger, blocked)
@@ -217,7 +217,7 @@ def test_a_part_that_cannot_be_written_waits_and_the_others_go(store: Store) -> 
     deliver_part(store.ledger, free)
     (row,) = store.rows("SELECT attempts, problem FROM deliveries WHERE state = 'pending'")
     assert tuple(row.values()) == (1, "in the way")
-    (store.directory.outbox / "blocked" / "results.jsonl").rmdir()
+    (store.directory.outbox / "blocked").unlink()
     store.run("UPDATE deliveries SET next_attempt_at = NULL")
     assert store.deliver() == 1
     assert store.outbox_ids("blocked/results.jsonl") == ["a-0", "a-1"]
@@ -268,3 +268,13 @@ def test_a_full_disk_stops_results_and_deliveries_and_nothing_is_lost(small_disk
     empty(small_disk)
     assert store.deliver() == 1
     assert store.outbox_ids("job/results.jsonl") == [f"id-{n}" for n in range(2_000)]
+
+
+def test_results_that_this_ledger_knows_nothing_of_are_never_cut(store: Store) -> None:
+    earlier = store.directory.outbox / "job" / "results.jsonl"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("results of a ledger that was lost\n")
+    answered(store, 2)
+    assert store.deliver() == 1
+    assert earlier.read_text() == "results of a ledger that was lost\n"
+    assert store.outbox_ids("job/results-2.jsonl") == ["id-0", "id-1"]
