@@ -142,7 +142,7 @@ def _begin(transaction: Transaction, directory: DataDirectory, part: Part) -> Pl
     }
     number = max(map(_number, ends), default=1)
     recorded = ends.get(_file_name(number))
-    if recorded is None or _size(directory.outbox / folder / _file_name(number)) < recorded:
+    if recorded is None or max(_size(directory.outbox / folder / _file_name(number)), 0) < recorded:
         # The user took the file away, or cut it: it is theirs now, we begin a new one.
         number, recorded = _unused_number(directory.outbox / folder, number, known=ends), 0
     place = Place(folder=folder, file=_file_name(number), offset=recorded)
