@@ -84,8 +84,10 @@ def _copy(directory: DataDirectory) -> Path:
             if log.exists():
                 shutil.copyfile(log, log_of(target))
             unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        except BaseException:
+            for leftover in (unfinished, log_of(target)):
+                leftover.unlink(missing_ok=True)  # tried each second, they would fill the disk
+            raise
     _forget_all_but(directory, target)
     return target
 
