@@ -17,13 +17,15 @@ from storage.result_reading import read_range
 
 WINDOW_BYTES = 8 << 20
 """Results that are in memory at once while a job's results are sorted."""
+ROWS_A_LOOK = 100_000
+"""Requests whose places are in memory at once."""
 
 _COLUMNS = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
 
 _IS_READY = """
 completed_at IS NULL AND NOT endless
     AND job_id NOT IN (
-        SELECT job_id FROM requests WHERE state IN ('pending', 'batched') OR result_id IS NULL)
+        SELECT DISTINCT job_id FROM requests WHERE state IN ('pending', 'batched') OR result_id IS NULL)
     AND job_id NOT IN (SELECT job_id FROM deliveries WHERE state = 'pending')
 """
 
@@ -58,17 +60,32 @@ def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> bool:
 
 def _windows(ledger: Ledger, job_id: int) -> Iterator[pl.DataFrame]:
     """Yield the job's requests in input order, cut so that a window's results fit in memory."""
-    with ledger.transaction() as reader:
-        rows = reader.frame(
-            "SELECT segment, row_index, result_id, coalesce(result_bytes, 0)::INTEGER AS size "
-            "FROM requests WHERE job_id = ? AND result_id IS NOT NULL ORDER BY segment, row_index",
-            job_id,
-        )
-    slices = rows.select(pl.col("size").cast(pl.Int64).cum_sum() // WINDOW_BYTES).to_series()
-    first = 0
-    for length in slices.rle().struct.field("len"):
-        yield rows.slice(first, length)
-        first += length
+    for rows in _answered(ledger, job_id):
+        windows = rows["size"].cast(pl.Int64).cum_sum() // WINDOW_BYTES
+        first = 0
+        for length in windows.rle().struct.field("len"):
+            yield rows.slice(first, length)
+            first += length
+
+
+def _answered(ledger: Ledger, job_id: int) -> Iterator[pl.DataFrame]:
+    """Yield where the job's results lie, in input order, some of them at a time."""
+    segment = row_index = -1
+    while True:
+        with ledger.transaction() as reader:
+            rows = reader.frame(
+                """
+                SELECT segment, row_index, result_id, coalesce(result_bytes, 0)::INTEGER AS size
+                FROM requests WHERE job_id = $1 AND result_id IS NOT NULL
+                    AND (segment > $2 OR (segment = $2 AND row_index > $3))
+                ORDER BY segment, row_index LIMIT $4
+                """,
+                job_id, segment, row_index, ROWS_A_LOOK,
+            )  # fmt: skip
+        yield rows
+        if rows.height < ROWS_A_LOOK:
+            return
+        segment, row_index = rows.row(-1)[:2]
 
 
 def _write_window(file: BinaryIO, directory: DataDirectory, window: pl.DataFrame) -> None:

@@ -222,14 +222,13 @@ def progress_of(ledger: Ledger, source_id: str) -> Progress:
     return Progress(**row) if row else Progress(parts=0, end_offset=0, end_line=0)
 
 
-def recent_sources(ledger: Ledger, *, since: datetime) -> list[dict[str, Any]]:
+def recent_sources(reader: Transaction, *, since: datetime) -> list[dict[str, Any]]:
     """Return the sources taken in since then, with the last byte that was read."""
-    with ledger.transaction() as reader:
-        return reader.rows(
-            "SELECT source_id, any_value(name) AS name, max(end_offset) AS end_offset "
-            "FROM sources WHERE outcome = ? GROUP BY source_id HAVING max(taken_in_at) >= ?",
-            SourceOutcome.TAKEN_IN, since,
-        )  # fmt: skip
+    return reader.rows(
+        "SELECT source_id, any_value(name) AS name, max(end_offset) AS end_offset "
+        "FROM sources WHERE outcome = ? GROUP BY source_id HAVING max(taken_in_at) >= ?",
+        SourceOutcome.TAKEN_IN, since,
+    )  # fmt: skip
 
 
 def _begin_job(transaction: Transaction, job: JobChoice, settings: JobSettings) -> int:
