@@ -20,7 +20,8 @@ from storage.accounts import make_probes_due
 from storage.directory import DataDirectory
 from storage.ledger import now
 from storage.reports import failures_since, standstill
-from storage.snapshots import snapshot
+from storage.snapshots import ledger_generation, snapshot
+from storage.staging import holds_unclaimed_files
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,11 @@ class Cycles:
             while not self._stop.is_set():
                 busy = flows_with_work(resources, max_age_seconds=0.0)
                 if busy:
+                    generation = ledger_generation(resources.directory)
                     self._run_flows(flows, busy)
+                    if generation == ledger_generation(resources.directory):
+                        # Nothing came of it: another process has the flow, or nobody answers.
+                        self._stop.wait(self._settings.poll_min_seconds)
                 elif (code := self._exit_code(resources.directory)) is not None:
                     return code
                 else:
@@ -107,7 +112,7 @@ class Cycles:
             self._failed_cycles = 0
 
     def _exit_code(self, directory: DataDirectory) -> int | None:
-        """Return how the run ends, or None while batches are under way."""
+        """Return how the run ends, or None while batches or files are under way."""
         with snapshot(directory, max_age_seconds=0.0) as reader:
             still = standstill(reader, self._settings.account)
             failures = failures_since(reader, self._began)
@@ -116,7 +121,7 @@ class Cycles:
                 f"the provider refuses the account: {still.account_trouble.rstrip('.')}. Nothing "
                 "was lost: correct OPENAI_API_KEY or OPENAI_BASE_URL and run again"
             )
-        if still.under_way or still.waiting_for_time:
+        if still.under_way or still.waiting_for_time or holds_unclaimed_files(directory):
             return None
         if still.held:
             logger.warning("requests still wait", extra={"reason": still.held})

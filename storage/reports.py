@@ -139,6 +139,7 @@ def standstill(reader: Transaction, account: str) -> Standstill:
     under_way = on_the_way.pop(account, 0)
     held = [f"{waits.pop(reason):,} requests: {reason}" for reason in _HELD if reason in waits]
     held += [f"{count} batches belong to {other}" for other, count in on_the_way.items()]
+    held += _undelivered(reader)
     return Standstill(
         under_way=under_way,
         waiting_for_time=sum(waits.values()),
@@ -148,6 +149,18 @@ def standstill(reader: Transaction, account: str) -> Standstill:
 
 
 _HELD = ("paused", "budget")
+
+
+def _undelivered(reader: Transaction) -> list[str]:
+    rows = reader.rows(
+        "SELECT name, sum(rows)::BIGINT AS results, max(problem) AS problem "
+        "FROM deliveries JOIN jobs USING (job_id) WHERE state = 'pending' "
+        "GROUP BY name ORDER BY name LIMIT 3"
+    )
+    return [
+        f"{row['results']:,} results of job {row['name']!r}: {row['problem'] or 'not delivered'}"
+        for row in rows
+    ]
 
 
 def failures_since(reader: Transaction, since: datetime) -> int:

@@ -47,8 +47,7 @@ def claimable_files(
 ) -> list[Path]:
     """Return the files of the inbox that are complete, oldest first.
 
-    With `closing_now` everything counts as complete that does not say by its name that it
-    is still being written.
+    With `closing_now` a file that ends well need not have stood still for a while.
     """
     now = time.time()
     candidates = []
@@ -57,9 +56,22 @@ def claimable_files(
             status = entry.stat()
         except OSError:  # it was taken away while we looked
             continue
-        if closing_now or _is_complete(Path(entry.path), status, now, stable_seconds):
-            candidates.append((status.st_mtime_ns, entry.name, Path(entry.path)))
+        path = Path(entry.path)
+        if _is_complete(path, status, now, stable_seconds) or (
+            closing_now and _looks_ended(path, status)
+        ):
+            candidates.append((status.st_mtime_ns, entry.name, path))
     return [path for _, _, path in sorted(candidates)]
+
+
+def is_complete(path: Path, *, stable_seconds: float) -> bool:
+    """Return whether a file has stood still for a while and ends well, or for ten times as long."""
+    return _is_complete(path, path.stat(), time.time(), stable_seconds)
+
+
+def holds_unclaimed_files(directory: DataDirectory) -> bool:
+    """Return whether a file lies in the inbox that is not complete yet."""
+    return any(True for _ in _sources_in(directory.inbox))
 
 
 def claim(directory: DataDirectory, path: Path) -> ClaimedFile | None:
@@ -82,17 +94,21 @@ def claim(directory: DataDirectory, path: Path) -> ClaimedFile | None:
 
 
 def claimed_sources(directory: DataDirectory) -> list[ClaimedFile]:
-    """Return what was claimed and is not done, oldest first; a crash may have left some."""
+    """Return what was claimed and is not done, oldest first; a crash may have left some.
+
+    A source that comes back because it has grown finds its side file in the archive.
+    """
     found = []
     for entry in _sources_in(directory.claimed):
         if match := _CLAIMED_NAME.fullmatch(entry.name):
-            side_file = directory.claimed / f"{match[1]}__{side_file_name(match[2])}"
+            side_name = f"{match[1]}__{side_file_name(match[2])}"
+            places = (folder / side_name for folder in (directory.claimed, directory.archive))
             found.append(
                 ClaimedFile(
                     source_id=match[1],
                     name=match[2],
                     path=Path(entry.path),
-                    side_file=side_file if side_file.exists() else None,
+                    side_file=next((place for place in places if place.exists()), None),
                 )
             )
     return sorted(found, key=lambda claimed: claimed.source_id)
@@ -173,6 +189,10 @@ def _is_complete(path: Path, status: os.stat_result, now: float, stable_seconds:
         return False
     if stood_still_seconds >= stable_seconds * _PATIENCE:
         return True
+    return _looks_ended(path, status)
+
+
+def _looks_ended(path: Path, status: os.stat_result) -> bool:
     return _ends_well(str(path), status.st_ino, status.st_size, status.st_mtime_ns)
 
 

@@ -11,6 +11,7 @@ from batching.planning import Claim, LaneView, decide
 from storage.account_changes import unsent_elsewhere
 from storage.accounts import probe_is_due
 from storage.completion import jobs_to_complete
+from storage.growth import grown_files
 from storage.lanes import budget_left_usd, read_lanes, room_for
 from storage.ledger import Transaction, now
 from storage.outbox import pending_parts
@@ -35,6 +36,8 @@ def flows_with_work(resources: Resources, *, max_age_seconds: float = 1.0) -> fr
         return frozenset(busy)
     with snapshot(resources.directory, max_age_seconds=max_age_seconds) as reader:
         at = now()
+        if _grown_file(reader, resources, at):
+            busy.add("ingest")
         if _submit(reader, resources, at):
             busy.add("submit")
         if _track(reader, resources, at):
@@ -54,6 +57,12 @@ def _ingest(resources: Resources) -> bool:
             closing_now=resources.close_at_once,
         )
     )
+
+
+def _grown_file(reader: Transaction, resources: Resources, at: datetime) -> bool:
+    stable_seconds = resources.settings.file_stable_seconds
+    grown = grown_files(reader, resources.directory, at=at, stable_seconds=stable_seconds)
+    return any(True for _ in grown)
 
 
 def _submit(reader: Transaction, resources: Resources, at: datetime) -> bool:

@@ -2,14 +2,15 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from batching.errors import BadInput
 from batching.jobs import JobSettings, job_name_of
 from batching.line_faults import Refusal, RefusalCode
 from batching.stopping import check_stop
+from storage.durable import move
 from storage.formats import lines_at
+from storage.growth import can_grow, grown_files, has_grown
 from storage.intake_file import TakenIn, take_in
 from storage.ledger import now
 from storage.repeats import Repeat, find_repeats
@@ -22,7 +23,6 @@ from storage.sources import (
     forget_unrecorded_segments,
     next_segment,
     progress_of,
-    recent_sources,
     record_source,
     record_unused_source,
     recorded_rejection,
@@ -42,8 +42,6 @@ from tasks.resources import resources
 from tasks.steps import step
 
 logger = logging.getLogger(__name__)
-
-GROWTH_WATCHED = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,9 +82,10 @@ def take_in_source(source_id: str) -> TakenSource:
 
     Done again after a crash it goes on behind what is recorded.
     """
-    claimed = next(
-        found for found in claimed_sources(resources().directory) if found.source_id == source_id
-    )
+    sources = claimed_sources(resources().directory)
+    claimed = next((found for found in sources if found.source_id == source_id), None)
+    if claimed is None:
+        return _taken_away(source_id)
     rejection = recorded_rejection(resources().ledger, source_id)
     if rejection is not None:
         return _reject(claimed, rejection)
@@ -94,7 +93,7 @@ def take_in_source(source_id: str) -> TakenSource:
     try:
         while True:
             progress = progress_of(resources().ledger, source_id)
-            if progress.parts and not _has_grown(claimed.path, progress):
+            if progress.parts and not _has_grown(claimed, progress):
                 break
             total = _added(total, _take_in_part(claimed, read_side_file(claimed), progress))
             if total.problem is not None:
@@ -105,12 +104,18 @@ def take_in_source(source_id: str) -> TakenSource:
     return total
 
 
-def _has_grown(path: Path, progress: Progress) -> bool:
-    return _can_grow(path.name) and path.stat().st_size > progress.end_offset
+def _taken_away(source_id: str) -> TakenSource:
+    problem = "somebody took the file away from staging/claimed; put it into the inbox again"
+    logger.warning("source gone", extra={"source": source_id, "problem": problem})
+    return TakenSource(
+        name=source_id, job=None, accepted=0, rejected=0, replayed=0, problem=problem
+    )
 
 
-def _can_grow(name: str) -> bool:
-    return name.lower().endswith((".jsonl", ".ndjson"))
+def _has_grown(claimed: ClaimedFile, progress: Progress) -> bool:
+    return can_grow(claimed.name) and has_grown(
+        claimed.path, progress.end_offset, stable_seconds=resources().settings.file_stable_seconds
+    )
 
 
 def _take_in_part(
@@ -260,13 +265,11 @@ def _added(total: TakenSource, part: TakenSource) -> TakenSource:
 
 def reclaim_grown_files() -> int:
     """Claim archived files again that have grown since they were read; return how many."""
-    directory = resources().directory
-    grown = 0
-    for source in recent_sources(resources().ledger, since=now() - GROWTH_WATCHED):
-        path = directory.archive / f"{source['source_id']}__{source['name']}"
-        if not _can_grow(path.name) or not path.exists():
-            continue
-        if path.stat().st_size > source["end_offset"]:
-            path.replace(directory.claimed / path.name)
-            grown += 1
-    return grown
+    directory, settings = resources().directory, resources().settings
+    with resources().ledger.transaction() as reader:
+        grown = list(
+            grown_files(reader, directory, at=now(), stable_seconds=settings.file_stable_seconds)
+        )
+    for path in grown:
+        move(path, directory.claimed / path.name)
+    return len(grown)

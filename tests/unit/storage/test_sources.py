@@ -263,10 +263,11 @@ def test_recent_sources_tell_how_far_they_were_read(store: Store) -> None:
     store.take_in(chat_lines(1), name="log.jsonl", source_id="s1")
     store.take_in(chat_lines(1, prefix="b"), name="log.jsonl", source_id="s1", part=2)
     record_unused_source(store.ledger, unused(), outcome=SourceOutcome.REJECTED, reason="cut off")
-    assert recent_sources(store.ledger, since=started) == [
-        {"source_id": "s1", "name": "log.jsonl", "end_offset": 100}
-    ]
-    assert recent_sources(store.ledger, since=now()) == []
+    with store.ledger.transaction() as reader:
+        assert recent_sources(reader, since=started) == [
+            {"source_id": "s1", "name": "log.jsonl", "end_offset": 100}
+        ]
+        assert recent_sources(reader, since=now()) == []
 
 
 def test_segments_that_a_crash_left_are_deleted_but_not_those_of_other_sources(

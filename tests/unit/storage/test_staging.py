@@ -18,6 +18,7 @@ from storage.staging import (
     claimable_files,
     claimed_sources,
     discard,
+    holds_unclaimed_files,
     put_back_side_files,
     read_side_file,
     reject_whole,
@@ -103,10 +104,14 @@ def test_unfinished_names_side_files_and_folders_are_never_taken(
     assert claimable(directory, closing_now=closing_now) == []
 
 
-def test_closing_now_takes_everything_as_it_is(directory: DataDirectory) -> None:
+def test_closing_now_takes_what_ends_well_and_waits_for_the_rest(
+    directory: DataDirectory,
+) -> None:
     drop(directory, "half.jsonl", b'{"half":', age_seconds=0)
+    drop(directory, "whole.jsonl", b'{"whole":1}\n', age_seconds=0)
     drop(directory, "notes.txt", age_seconds=1)
-    assert claimable(directory, closing_now=True) == ["notes.txt", "half.jsonl"]
+    assert claimable(directory, closing_now=True) == ["notes.txt", "whole.jsonl"]
+    assert holds_unclaimed_files(directory)
 
 
 def test_a_file_from_the_future_is_judged_by_when_it_came(directory: DataDirectory) -> None:
