@@ -25,7 +25,8 @@ _COLUMNS = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
 _IS_READY = """
 completed_at IS NULL AND NOT endless
     AND job_id NOT IN (
-        SELECT DISTINCT job_id FROM requests WHERE state IN ('pending', 'batched') OR result_id IS NULL)
+        SELECT DISTINCT job_id FROM requests
+        WHERE state IN ('pending', 'batched') OR result_id IS NULL)
     AND job_id NOT IN (SELECT job_id FROM deliveries WHERE state = 'pending')
 """
 
