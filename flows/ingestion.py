@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.running import counted, owner_of, skipped, tell
+from flows.running import counted, each, owner_of, skipped, tell
 from tasks.staging import (
     TakenSource,
     claim_files,
@@ -24,10 +24,7 @@ async def ingest() -> State[Any]:
             return skipped("ingest")
         await asyncio.to_thread(reclaim_grown_files)
         await asyncio.to_thread(claim_files)
-        taken = [
-            await asyncio.to_thread(take_in_source, source_id)
-            for source_id in await asyncio.to_thread(sources_to_take_in)
-        ]
+        taken = await each(take_in_source, await asyncio.to_thread(sources_to_take_in))
         return await tell(_story(taken))
 
 

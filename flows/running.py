@@ -1,8 +1,9 @@
 """What every flow run does around its steps: own its flow, name itself, tell its story."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import get_run_logger
 from prefect.artifacts import acreate_table_artifact
@@ -11,8 +12,12 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from batching.errors import DiskFull, StopRequested
 from storage.locks import exclusive_lock_if_free
 from tasks.resources import resources
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -29,6 +34,26 @@ def owner_of(flow_name: str) -> Iterator[bool]:
 def skipped(flow_name: str) -> State[Any]:
     """Return the end of a run whose flow another process is running at this moment."""
     return Completed(name="Skipped", message=f"{flow_name} is being run by another process")
+
+
+async def each(step: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return what the step brings for every item; one that fails does not hold up the others.
+
+    The first error is raised when all have had their turn, a stop or a full disk at once.
+    """
+    results: list[Result] = []
+    errors: list[Exception] = []
+    for item in items:
+        try:
+            results.append(await asyncio.to_thread(step, item))
+        except (StopRequested, DiskFull):
+            raise
+        except Exception as error:  # noqa: BLE001 - raised below, when all have had their turn
+            get_run_logger().exception("%s failed", item)
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return results
 
 
 async def tell(story: str) -> State[Any]:

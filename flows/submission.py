@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from batching.errors import DiskFull, StopRequested
 from flows.running import counted, owner_of, show, skipped, tell
 from storage.batches import Batch
 from tasks.assembly import assemble_batch, next_batch, unfinished_batches
@@ -31,22 +32,36 @@ async def submit() -> State[Any]:
 
 
 async def _send_all(unfinished: deque[Batch]) -> list[Batch]:
-    """Send batches, a few at a time: first what was left half-way, then fresh claims."""
+    """Send batches, a few at a time: first what was left half-way, then fresh claims.
+
+    One that fails does not hold up those that were begun; its error is raised at the end.
+    """
     sent: list[Batch] = []
+    errors: list[Exception] = []
     claiming = asyncio.Lock()
+
+    async def take() -> Batch | None:
+        async with claiming:
+            if unfinished:
+                return unfinished.popleft()
+            return None if errors else await asyncio.to_thread(next_batch)
 
     async def worker() -> None:
         while True:
-            async with claiming:
-                batch = unfinished.popleft() if unfinished else await asyncio.to_thread(next_batch)
-            if batch is None:
-                return
-            if await _send(batch.batch_id):
-                sent.append(batch)
+            try:
+                if (batch := await take()) is None:
+                    return
+                if await _send(batch.batch_id):
+                    sent.append(batch)
+            except (StopRequested, DiskFull) as error:
+                unfinished.clear()
+                errors.insert(0, error)
+            except Exception as error:  # noqa: BLE001 - raised below, when nothing is under way
+                errors.append(error)
 
-    async with asyncio.TaskGroup() as workers:
-        for _ in range(resources().settings.parallel_uploads):
-            workers.create_task(worker())
+    await asyncio.gather(*(worker() for _ in range(resources().settings.parallel_uploads)))
+    if errors:
+        raise errors[0]
     return sent
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.running import counted, owner_of, show, skipped, tell
+from flows.running import counted, each, owner_of, show, skipped, tell
 from storage.results import Collected
 from tasks.collection import batches_to_collect, collect
 from tasks.polling import open_batches, poll_batches
@@ -19,11 +19,8 @@ async def track() -> State[Any]:
         if not owned:
             return skipped("track")
         statuses = await asyncio.to_thread(poll_batches)
-        collected = [
-            found
-            for batch in await asyncio.to_thread(batches_to_collect)
-            if (found := await asyncio.to_thread(collect, batch.batch_id)) is not None
-        ]
+        ended = [batch.batch_id for batch in await asyncio.to_thread(batches_to_collect)]
+        collected = [found for found in await each(collect, ended) if found is not None]
         await show("obm-batches", await asyncio.to_thread(open_batches), about="Batches under way")
         return await tell(_story(statuses, collected))
 

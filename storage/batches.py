@@ -1,6 +1,6 @@
 """Batches on their way to the provider: one verb a transition, guarded by the old state."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +34,7 @@ class Batch:
     first_absent_at: datetime | None
     fenced_at: datetime | None
     provider_status: str | None
+    provider_completed: int | None
     output_file_id: str | None
     error_file_id: str | None
     cancel_requested: bool
@@ -49,9 +50,9 @@ class Batch:
 _COLUMNS = (
     "batch_id, lane_id, account, endpoint, model, state, requests, bytes, tokens, "
     "create_attempt, token_refusals, failures, not_before, input_file_id, provider_id, "
-    "intent_at, post_ended_at, first_absent_at, fenced_at, provider_status, output_file_id, "
-    "error_file_id, cancel_requested, uploaded_at, submitted_at, in_progress_at, ended_at, "
-    "next_poll_at, lost_since, unreadable_since"
+    "intent_at, post_ended_at, first_absent_at, fenced_at, provider_status, provider_completed, "
+    "output_file_id, error_file_id, cancel_requested, uploaded_at, submitted_at, "
+    "in_progress_at, ended_at, next_poll_at, lost_since, unreadable_since"
 )
 
 
@@ -145,9 +146,16 @@ def mark_uploaded(ledger: Ledger, batch: Batch, *, input_file_id: str) -> None:
         )  # fmt: skip
 
 
-def mark_submitting(ledger: Ledger, batch_id: int) -> Batch | None:
-    """Record the intent to create the batch; None if it is no longer waiting for that."""
+def mark_submitting(
+    ledger: Ledger, batch_id: int, *, may_go: Callable[[Transaction], bool] = lambda _: True
+) -> Batch | None:
+    """Record the intent to create the batch; None if it may not go or waits for it no longer.
+
+    `may_go` is asked inside the transaction: two creates cannot both take the last room.
+    """
     with ledger.transaction() as transaction:
+        if not may_go(transaction):
+            return None
         attempt = transaction.value(
             "SELECT create_attempt FROM batches WHERE batch_id = ?", batch_id
         )

@@ -7,10 +7,12 @@ from decimal import Decimal
 from typing import Any, BinaryIO
 
 import polars as pl
+from pyarrow import ArrowException
 
+from batching.errors import BadInput
 from batching.stopping import check_stop
 from storage.directory import DataDirectory
-from storage.durable import write_durably, written_durably
+from storage.durable import disk_errors, write_durably, written_durably
 from storage.ledger import Ledger, Transaction, now
 from storage.result_files import delivered_line, result_path
 from storage.result_reading import read_range
@@ -39,17 +41,25 @@ def jobs_to_complete(reader: Transaction) -> list[dict[str, Any]]:
 def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> bool:
     """Write `results.sorted.jsonl` and `summary.json` of a job and record its completion.
 
-    Returns whether it is complete: a further source may have come in meanwhile.
+    Returns whether it is complete: a further source may have come in meanwhile. BadInput says
+    which file stands in the way; other jobs can still be completed.
     """
     folder = ledger.directory.outbox / slug
-    folder.mkdir(parents=True, exist_ok=True)
-    with written_durably(folder / "results.sorted.jsonl") as file:
-        for window in _windows(ledger, job_id):
-            check_stop()
-            _write_window(file, ledger.directory, window)
     moment = now()
     summary = _summary(ledger, job_id, moment)
-    write_durably(folder / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with written_durably(folder / "results.sorted.jsonl") as file:
+            for window in _windows(ledger, job_id):
+                check_stop()
+                _write_window(file, ledger.directory, window)
+        write_durably(folder / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
+    except (OSError, ArrowException) as error:
+        raise BadInput(
+            f"the results of job {summary['job']!r} are delivered in results.jsonl but cannot be "
+            f"sorted and summed up: {error}"
+        ) from error
     with ledger.transaction() as transaction:
         completed = transaction.execute(
             f"UPDATE jobs SET completed_at = ? WHERE job_id = ? AND {_IS_READY}", moment, job_id

@@ -247,21 +247,13 @@ def nothing_else_live(transaction: Transaction, lane_id: int, batch_id: int) -> 
     return not others
 
 
-def fits_now(
-    ledger: Ledger, batch_id: int, *, token_limit_of: Callable[[str, int | None], TokenLimit]
+def room_for(
+    reader: Transaction, batch_id: int, *, token_limit_of: Callable[[str, int | None], TokenLimit]
 ) -> bool:
     """Return whether an uploaded batch may be created: its lane is open and has the room.
 
     A batch larger than the limit itself may go when nothing else is enqueued.
     """
-    with ledger.transaction() as reader:
-        return room_for(reader, batch_id, token_limit_of=token_limit_of)
-
-
-def room_for(
-    reader: Transaction, batch_id: int, *, token_limit_of: Callable[[str, int | None], TokenLimit]
-) -> bool:
-    """Return whether an uploaded batch may be created, as `fits_now` does."""
     row = reader.row(
         """
         SELECT batches.tokens, model, learned_limit, backoff_until, lanes.paused, trouble,

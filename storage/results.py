@@ -9,6 +9,7 @@ import polars as pl
 
 from batching.lifecycle import BatchState, RequestState
 from batching.refusals import ACCOUNT_CODES
+from batching.result_lines import OwnCode
 from batching.retry import RetryLimits
 from storage.answer_files import AnswerIndex, index_answers, write_odd_lines
 from storage.batch_files import odd_lines_path
@@ -18,7 +19,9 @@ from storage.provider_files import dispose_of_files
 from storage.reconciliation import Reconciled, reconcile
 from storage.result_files import result_path, write_own_results, write_provider_results
 
-OWN_RESULTS_A_FILE = 1_000_000
+OWN_RESULTS_A_FILE = 100_000
+LONGEST_DETAIL = 1_000
+"""Characters of the provider's reason that each of its requests is told."""
 ROWS_AN_UPDATE = 10_000
 """The ledger updates so many rows at a time, inside one transaction, to need less memory."""
 
@@ -133,7 +136,8 @@ def _merge(
             transaction, batch.batch_id, BatchState.COLLECTED, finished_at=now(),
             succeeded=collected.succeeded, failed=collected.failed,
             cancelled=collected.cancelled, returned=collected.returned,
-            odd_lines=collected.odd_lines, cost_usd=cost_of(batch.model, usage),
+            odd_lines=collected.odd_lines,
+            cost_usd=_cost(transaction, batch, verdicts, cost_of(batch.model, usage)),
         )  # fmt: skip
         if moved:
             totals: dict[str, object] = {name: int(usage[name].sum() or 0) for name in _USAGE}
@@ -143,6 +147,28 @@ def _merge(
             dispose_of_files(transaction, batch.batch_id)
             if finals.height:
                 _add_result(transaction, batch.batch_id, batch.batch_id, finals, file_bytes)
+
+
+def _cost(
+    transaction: Transaction, batch: Batch, verdicts: pl.DataFrame, known: Decimal | None
+) -> Decimal | None:
+    """Add what was expected for requests that may be paid and do not say how much.
+
+    Without that the day's budget would be spent on them again.
+    """
+    no_line = pl.col("length").is_null()
+    if batch.provider_status in {"expired", "cancelled"}:
+        no_line &= pl.col("own_code") == OwnCode.RESULTS_UNAVAILABLE.value
+    silent = pl.col("input_tokens").is_null() & (
+        no_line | pl.col("status_code").is_between(200, 299)
+    )
+    unpriced = verdicts.filter(silent).height
+    if known is None or not unpriced:
+        return known
+    expected = transaction.value(
+        "SELECT expected_cost_usd FROM batches WHERE batch_id = ?", batch.batch_id
+    )
+    return known + (expected or Decimal(0)) * unpriced / batch.requests
 
 
 def _account_code(requests: pl.DataFrame) -> str | None:
@@ -220,15 +246,15 @@ def write_own_results_of_requests(ledger: Ledger) -> int:
         waiting = reader.frame(
             """
             SELECT segment, row_index, job_id, custom_id, requests.state,
-                error_code AS own_code, batches.fault_message AS detail
+                error_code AS own_code, left(batches.fault_message, $2) AS detail
             FROM requests LEFT JOIN batches
                 ON batches.batch_id = requests.batch_id
                 AND error_code IN ('obm_batch_refused', 'obm_batch_lost')
             WHERE result_id IS NULL AND requests.state IN ('failed', 'cancelled')
-            ORDER BY segment, row_index LIMIT ?
+            ORDER BY segment, row_index LIMIT $1
             """,
-            OWN_RESULTS_A_FILE,
-        )
+            OWN_RESULTS_A_FILE, LONGEST_DETAIL,
+        )  # fmt: skip
         lowest = reader.value("SELECT min(result_id) FROM results") or 0
     if not waiting.height:
         return 0

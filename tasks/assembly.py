@@ -1,6 +1,7 @@
 """Assembling a batch: claim requests of a lane, write its manifest and input file."""
 
 from batching.lifecycle import BatchState
+from storage.accounts import trouble_of
 from storage.batch_files import write_batch_files
 from storage.batches import Batch, batch_of
 from storage.claims import claim_next
@@ -16,7 +17,13 @@ def next_batch() -> Batch | None:
 
 
 def unfinished_batches() -> list[Batch]:
-    """Return batches that were claimed or uploaded earlier and whose pause is over."""
+    """Return batches that were claimed or uploaded earlier and whose pause is over.
+
+    None while the account is stopped: each upload would only be refused again.
+    """
+    with resources().ledger.transaction() as reader:
+        if trouble_of(reader, resources().settings.account):
+            return []
     waiting = our_batches(BatchState.PLANNED, BatchState.UPLOADED)
     return [batch for batch in waiting if batch.not_before is None or batch.not_before <= now()]
 

@@ -110,14 +110,24 @@ def _download(file_id: str, path: Path) -> None:
 
 
 def _announced_but_absent(batch: Batch) -> str | None:
-    """Look again for file ids that a provider shows late: results without any file."""
-    if batch.output_file_id or batch.error_file_id or batch.provider_status != "completed":
+    """Look again for file ids that a provider shows late: without them paid results are missed."""
+    if not _lacks_output(batch):
         return None
     answer = resources().provider.retrieve(batch.provider_id or "")
-    if answer.output_file_id or answer.error_file_id:
+    if answer.output_file_id or (answer.error_file_id and not batch.error_file_id):
         note_files(resources().ledger, batch, answer)
         return "its files have only now been announced"
-    return f"batch {batch.provider_id} is {answer.status} but has neither output nor error file"
+    return (
+        f"batch {batch.provider_id} is {answer.status} with "
+        f"{batch.provider_completed or 0:,} requests completed, but has no output file"
+    )
+
+
+def _lacks_output(batch: Batch) -> bool:
+    if batch.output_file_id:
+        return False
+    has_no_file = not batch.error_file_id and batch.provider_status == "completed"
+    return has_no_file or bool(batch.provider_completed)
 
 
 def _grace_is_over(batch: Batch) -> bool:

@@ -33,7 +33,7 @@ from storage.batches import (
     put_back_to_uploaded,
 )
 from storage.endings import Ending, fail_requests
-from storage.lanes import back_off, fits_now
+from storage.lanes import back_off, room_for
 from storage.ledger import now
 from storage.provider_files import uploads_of
 from tasks.refusals import refuse_for_tokens
@@ -49,10 +49,12 @@ FILE_NOT_FOUND_PAUSE_SECONDS = 5.0
 @step(name="create", run_name="create batch {batch_id}")
 def create_batch(batch_id: int) -> bool:
     """Create an uploaded batch at the provider; return whether it exists there now."""
-    ledger = resources().ledger
-    if not fits_now(ledger, batch_id, token_limit_of=resources().token_limit_of):
-        return False
-    batch = mark_submitting(ledger, batch_id)
+    ledger, token_limit_of = resources().ledger, resources().token_limit_of
+    batch = mark_submitting(
+        ledger,
+        batch_id,
+        may_go=lambda reader: room_for(reader, batch_id, token_limit_of=token_limit_of),
+    )
     if batch is None:
         return False
     try:

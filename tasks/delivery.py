@@ -56,9 +56,15 @@ def complete_jobs() -> list[str]:
     """Sort and sum up every job that has all its results; return their names."""
     with resources().ledger.transaction() as reader:
         ready = jobs_to_complete(reader)
-    completed = []
+    completed: list[str] = []
+    problems: list[str] = []
     for job in ready:
         check_stop()
-        if complete_job(resources().ledger, job_id=job["job_id"], slug=job["slug"]):
-            completed.append(job["name"])
+        try:
+            if complete_job(resources().ledger, job_id=job["job_id"], slug=job["slug"]):
+                completed.append(job["name"])
+        except BadInput as error:
+            problems.append(str(error))
+    if problems:
+        raise BadInput("; ".join(problems))
     return completed

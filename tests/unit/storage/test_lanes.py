@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -6,6 +7,7 @@ from factories import Store, chat_lines, policy, rates, token_limit
 
 from batching.lifecycle import BatchState, WaitReason
 from batching.planning import Wait
+from batching.token_limits import TokenLimit
 from storage.accounts import record_trouble
 from storage.batches import put_back_to_uploaded
 from storage.lanes import (
@@ -13,13 +15,15 @@ from storage.lanes import (
     back_off,
     budget_left_usd,
     end_backoff,
-    fits_now,
     nothing_else_live,
     read_lanes,
     record_wait,
+    room_for,
     set_paused,
 )
 from storage.ledger import now
+
+LimitRule = Callable[[str, int | None], TokenLimit]
 
 
 def lanes(store: Store) -> list[Lane]:
@@ -33,6 +37,11 @@ def refuse(store: Store, *, at_least_seconds: float = 0.0, limit: int | None = N
             transaction, 1, first_seconds=60, longest_seconds=200,
             at_least_seconds=at_least_seconds, learned_limit=limit,
         )  # fmt: skip
+
+
+def has_room(store: Store, batch_id: int, *, token_limit_of: LimitRule) -> bool:
+    with store.ledger.transaction() as reader:
+        return room_for(reader, batch_id, token_limit_of=token_limit_of)
 
 
 def wait_for(store: Store, wait: Wait | None) -> tuple[object, ...]:
@@ -127,31 +136,31 @@ def test_an_uploaded_batch_is_created_only_if_it_fits_exactly(
     store.take_in(chat_lines(2, prefix="b"), source_id="s2", name="b")
     second = store.bring_to(store.claim(), BatchState.UPLOADED)
     rule = token_limit(first.tokens + second.tokens + spare)
-    assert fits_now(store.ledger, second.batch_id, token_limit_of=rule) is fits
+    assert has_room(store, second.batch_id, token_limit_of=rule) is fits
 
 
 def test_a_batch_larger_than_its_limit_may_go_when_nothing_else_is_enqueued(store: Store) -> None:
     store.take_in(chat_lines(2))
     batch = store.bring_to(store.claim(), BatchState.UPLOADED)
-    assert fits_now(store.ledger, batch.batch_id, token_limit_of=token_limit(1))
+    assert has_room(store, batch.batch_id, token_limit_of=token_limit(1))
 
 
 def test_a_lane_that_is_held_lets_no_uploaded_batch_go(store: Store) -> None:
     store.take_in(chat_lines(2))
     batch = store.bring_to(store.claim(), BatchState.UPLOADED)
     rule = policy().token_limit_of
-    assert fits_now(store.ledger, 1, token_limit_of=rule)
+    assert has_room(store, 1, token_limit_of=rule)
     assert set_paused(store.ledger, 1, paused=True, actor="ann")
     assert not set_paused(store.ledger, 1, paused=True, actor="ann")
-    assert not fits_now(store.ledger, 1, token_limit_of=rule)
+    assert not has_room(store, 1, token_limit_of=rule)
     assert set_paused(store.ledger, 1, paused=False, actor="ann")
     refuse(store)
-    assert not fits_now(store.ledger, 1, token_limit_of=rule)
+    assert not has_room(store, 1, token_limit_of=rule)
     with store.ledger.transaction() as transaction:
         end_backoff(transaction, 1)
     record_trouble(store.ledger, batch.account, "invalid key")
-    assert not fits_now(store.ledger, 1, token_limit_of=rule)
-    assert not fits_now(store.ledger, 99, token_limit_of=rule)
+    assert not has_room(store, 1, token_limit_of=rule)
+    assert not has_room(store, 99, token_limit_of=rule)
 
 
 def test_the_days_budget_counts_what_was_committed_since_midnight_in_utc(store: Store) -> None:
