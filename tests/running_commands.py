@@ -13,8 +13,8 @@ PROGRAMS = str(Path(sys.executable).parent)
 
 
 def environment_of(*parts: Mapping[str, object]) -> dict[str, str]:
-    """Return an environment without the settings of whoever runs the tests."""
-    prefixes = ("OBM_", "OPENAI_", "PREFECT_", "RABBITMQ_")
+    """Return an environment without the settings of whoever runs the tests, make among them."""
+    prefixes = ("OBM_", "OPENAI_", "PREFECT_", "RABBITMQ_", "MAKE", "MFLAGS")
     own = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     own["PATH"] = os.pathsep.join([PROGRAMS, own.get("PATH", "")])
     for part in parts:
