@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from batching.errors import DiskFull
+from batching.errors import ConfigurationError, DiskFull
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -69,7 +69,15 @@ def publish(temporary: Path, path: Path) -> None:
 
 def move(source: Path, target: Path) -> None:
     """Rename a file, also between folders, so that a power cut cannot undo half of it."""
-    source.replace(target)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise ConfigurationError(
+            f"{source.parent} and {target.parent} lie on different file systems, so that no file "
+            "can be moved between them in one step: mount the whole data directory instead"
+        ) from error
     sync_folder(target.parent)
     if source.parent != target.parent:
         sync_folder(source.parent)

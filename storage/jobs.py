@@ -1,8 +1,13 @@
 """What operators do to jobs: short guarded moves that the next flow run carries out."""
 
 from batching.lifecycle import OPERATOR_REQUEST_TRANSITIONS, RequestState, sources_of
-from storage.batches import cancel_unsent
+from batching.retry import RetryLimits
+from storage.batches import cancel_unsent, read_batch_row
+from storage.endings import Ending, return_requests
 from storage.ledger import Ledger, Transaction, now
+
+_NO_LIMITS = RetryLimits(attempts=0, returns=0)
+"""Of no account where an ending counts neither an attempt nor a return."""
 
 
 def find_job(reader: Transaction, name: str) -> int | None:
@@ -36,6 +41,7 @@ def cancel_job(ledger: Ledger, name: str, *, actor: str) -> tuple[int, int]:
         )
         _ask_for_batch_cancels(transaction)
         cancel_unsent(transaction, actor=actor)
+        _take_apart_unsent(transaction)
         transaction.record_move(
             "job", name, "cancel_requested", actor=actor,
             reason=f"{at_once} pending, {later} in batches",
@@ -56,6 +62,22 @@ def _ask_for_batch_cancels(transaction: Transaction) -> None:
         """,
         now(),
     )
+
+
+def _take_apart_unsent(transaction: Transaction) -> None:
+    """Give up batches that do not exist at the provider and hold requests to be cancelled.
+
+    The others in them wait for another batch: nobody pays for what was cancelled in time.
+    """
+    mixed = transaction.rows(
+        "SELECT DISTINCT batch_id FROM requests JOIN batches USING (batch_id) "
+        "WHERE requests.state = 'batched' AND requests.cancel_requested "
+        "AND batches.state IN ('planned', 'uploaded')"
+    )
+    ending = Ending(code="taken_apart", reason="some of its requests were cancelled in time")
+    for row in mixed:
+        batch = read_batch_row(transaction, row["batch_id"])
+        return_requests(transaction, batch, ending, limits=_NO_LIMITS)
 
 
 def set_job_paused(ledger: Ledger, name: str, *, paused: bool, actor: str) -> bool:

@@ -283,6 +283,11 @@ def _explained(error: duckdb.Error, path: Path) -> Exception:
         )
     if ".parquet" in text and ("No such file" in text or "No files found" in text):
         return BadInput(f"a file that the ledger works with is not there: {text.splitlines()[0]}")
+    if any(word in text for word in ("Permission denied", "Read-only", "Too many open files")):
+        return ConfigurationError(
+            f"the ledger {path} cannot be used ({text.splitlines()[0]}): "
+            "nothing is wrong with it, see to the disk, its permissions or the process's limits"
+        )
     if isinstance(error, (duckdb.SerializationException, duckdb.IOException)):
         return ConfigurationError(
             f"the ledger {path} cannot be read ({text.splitlines()[0]}): "

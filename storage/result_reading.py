@@ -14,26 +14,26 @@ import pyarrow.parquet as pq
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Range:
-    """The lowest and highest segment and row of some requests."""
+    """The first and the last request wanted, as (segment, row)."""
 
-    segments: tuple[int, int]
-    rows: tuple[int, int]
+    first: tuple[int, int]
+    last: tuple[int, int]
 
     @classmethod
     def of(cls, requests: pl.DataFrame) -> Self:
-        ends = requests.select(
-            pl.col("segment").min().alias("first"), pl.col("segment").max().alias("last"),
-            pl.col("row_index").min().alias("low"), pl.col("row_index").max().alias("high"),
-        ).row(0)  # fmt: skip
-        return cls(segments=ends[:2], rows=ends[2:])
+        places = requests.select("segment", "row_index").sort("segment", "row_index")
+        return cls(first=places.row(0), last=places.row(-1))
 
     def may_be_in(self, group: Any) -> bool:
-        """Return whether a row group can hold one of the requests, by its statistics."""
-        statistics = [group.column(column).statistics for column in (0, 1)]
-        return all(
-            known is None or not known.has_min_max or (known.min <= high and known.max >= low)
-            for known, (low, high) in zip(statistics, (self.segments, self.rows), strict=True)
-        )
+        """Return whether a row group can hold one of the requests, by its statistics.
+
+        Compared as pairs: where a window passes from one segment to the next, its rows alone
+        would fit every group of both.
+        """
+        segments, rows = (group.column(column).statistics for column in (0, 1))
+        if not all(known is not None and known.has_min_max for known in (segments, rows)):
+            return True
+        return (segments.min, rows.min) <= self.last and (segments.max, rows.max) >= self.first
 
 
 def read_range(path: Path, requests: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

@@ -42,7 +42,9 @@ from tasks.steps import step
 
 logger = logging.getLogger(__name__)
 
-LISTED_BEFORE_INTENT = timedelta(hours=1)
+LISTED_BEFORE_INTENT = timedelta(hours=26)
+"""More than a clock is off by when its time zone is wrong: a batch that is overlooked is paid
+twice, and a day's list costs a few calls."""
 FILE_NOT_FOUND_PAUSE_SECONDS = 5.0
 
 

@@ -1,41 +1,26 @@
 """What a sceptical reader of the pipeline found: each was once a way to lose, pay or hang."""
 
-import asyncio
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import Store, chat_lines, rates, success_line, token_limit
+from factories import Store, chat_lines
 
-from batching.errors import BadInput, DiskFull, StopRequested
-from batching.lifecycle import BatchState
+from batching.errors import DiskFull
 from batching.line_faults import Refusal, RefusalCode
-from batching.planning import BatchLimits
-from batching.provider import ProviderBatch
-from clients.openai_batches import OpenAIBatches
 from deployments.until_idle import TIMED_OUT, Cycles
-from flows import submission
 from storage import durable
-from storage.accounts import record_trouble
-from storage.batches import mark_submitting
 from storage.directory import DataDirectory
-from storage.endings import Ending, fail_requests
-from storage.lanes import room_for
-from storage.ledger import Ledger, Transaction
+from storage.ledger import Ledger
 from storage.rejected_lines import RejectedWriter
-from storage.results import write_own_results_of_requests
 from storage.snapshots import snapshot
-from tasks.assembly import unfinished_batches
 from tasks.resources import Resources, using
 from tasks.staging import take_in_source
 
@@ -195,137 +180,3 @@ def test_a_run_beside_the_owner_of_a_flow_does_not_spin(installation: Any, chat:
     cycles = Cycles(installation.settings, threading.Event(), timeout_seconds=2)
     assert cycles.run(owned_by_another_process) == TIMED_OUT
     assert 0 < len(begun) <= 2 / installation.settings.poll_min_seconds
-
-
-# Batches and money --------------------------------------------------------------------------
-
-
-def test_results_whose_output_file_shows_late_are_not_bought_again(
-    installation: Any, chat: Chat, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installation.simulator.set_scenarios("error_lines:every=5,status=400")
-    before = installation.simulator.counters()["lines_paid"]
-    shown_at = time.monotonic() + 1
-    told = OpenAIBatches.retrieve
-
-    def late(provider: OpenAIBatches, batch_id: str) -> ProviderBatch:
-        answer = told(provider, batch_id)
-        return answer if time.monotonic() > shown_at else replace(answer, output_file_id=None)
-
-    monkeypatch.setattr(OpenAIBatches, "retrieve", late)
-    installation.drop("job.jsonl", [chat(f"r-{number}") for number in range(20)])
-    installation.run(results_grace_seconds=30)
-    assert installation.states == {"succeeded": 16, "failed": 4}
-    assert installation.simulator.counters()["lines_paid"] - before == 16
-
-
-def test_answers_that_do_not_say_what_they_cost_use_up_the_budget_as_expected(
-    store: Store,
-) -> None:
-    budget = {"rates_of": rates("0.001"), "max_spend_per_day_usd": Decimal(100)}
-    store.take_in(chat_lines(3))
-    batch = store.ended(**budget)
-    expected = store.value("SELECT expected_cost_usd FROM batches")
-    first, second, _missing = store.wire_ids(batch)
-    unpriced = [success_line(first).replace(b'"usage"', b'"no_usage"')]
-    store.collect(batch, [*unpriced, success_line(second)], cost_of=lambda *_: Decimal(0))
-    assert expected > 0
-    assert store.value("SELECT cost_usd FROM batches") == round(expected * 2 / 3, 6)
-
-
-def test_two_creates_at_once_do_not_take_the_same_room(store: Store) -> None:
-    store.take_in(chat_lines(2))
-    for _ in range(2):
-        one = BatchLimits(requests=1, bytes=1_000_000, embedding_inputs=1)
-        store.bring_to(store.claim(limits=one), BatchState.UPLOADED)
-    room_for_one = token_limit(store.value("SELECT max(tokens) FROM batches"))
-    created: list[object] = []
-
-    def create(batch_id: int) -> None:
-        def may_go(reader: Transaction) -> bool:
-            return room_for(reader, batch_id, token_limit_of=room_for_one)
-
-        created.append(mark_submitting(store.ledger, batch_id, may_go=may_go))
-
-    workers = [threading.Thread(target=create, args=(number,)) for number in (1, 2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert len([batch for batch in created if batch is not None]) == 1
-
-
-def test_nothing_is_uploaded_while_the_account_is_stopped(installation: Any) -> None:
-    resources = Resources(installation.settings)
-    store = Store(resources.directory, resources.ledger, account=resources.settings.account)
-    store.take_in(chat_lines(2))
-    store.claim()
-    with using(resources):
-        assert len(unfinished_batches()) == 1
-        record_trouble(resources.ledger, resources.settings.account, "the key was refused")
-        assert unfinished_batches() == []
-
-
-def test_a_refused_batch_does_not_repeat_a_long_reason_without_bound(store: Store) -> None:
-    store.take_in(chat_lines(2))
-    batch = store.bring_to(store.claim(), BatchState.SUBMITTED)
-    with store.ledger.transaction() as transaction:
-        ending = Ending(code="invalid", reason="long " * 10_000)
-        fail_requests(transaction, batch, ending, request_code="obm_batch_refused")
-    assert write_own_results_of_requests(store.ledger) == 2
-    store.deliver()
-    assert all(len(line) < 2_000 for line in store.outbox("job/results.jsonl"))
-
-
-# One that fails does not hold up the others -------------------------------------------------
-
-
-def test_a_batch_that_cannot_be_sent_does_not_hold_up_the_others(
-    installation: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resources = Resources(installation.settings)
-    store = Store(resources.directory, resources.ledger, account=resources.settings.account)
-    store.take_in(chat_lines(4))
-    one = BatchLimits(requests=1, bytes=1_000_000, embedding_inputs=1)
-    batches = deque(store.claim(limits=one) for _ in range(4))
-    tried: list[int] = []
-
-    async def send(batch_id: int) -> bool:
-        tried.append(batch_id)
-        if batch_id <= 2:
-            raise BadInput(f"the segment of batch {batch_id} is gone")
-        return True
-
-    monkeypatch.setattr(submission, "_send", send)
-    with using(resources), pytest.raises(BadInput, match="the segment of batch 1 is gone"):
-        asyncio.run(submission._send_all(batches))
-    assert sorted(tried) == [1, 2, 3, 4]
-
-
-def test_a_stop_while_batches_are_sent_is_no_failure(
-    installation: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def send(_batch_id: int) -> bool:
-        raise StopRequested("stopping")
-
-    monkeypatch.setattr(submission, "_send", send)
-    resources = Resources(installation.settings)
-    store = Store(resources.directory, resources.ledger, account=resources.settings.account)
-    store.take_in(chat_lines(1))
-    with using(resources), pytest.raises(StopRequested):
-        asyncio.run(submission._send_all(deque([store.claim()])))
-
-
-def test_a_job_that_cannot_be_summed_up_does_not_hold_up_the_others(
-    installation: Any, chat: Chat
-) -> None:
-    blocked, free = "blocked", "free"
-    (installation.data / "outbox" / blocked / "summary.json").mkdir(parents=True)
-    installation.drop(f"{blocked}.jsonl", [chat("one")])
-    installation.drop(f"{free}.jsonl", [chat("two")])
-    with pytest.raises(BadInput, match=r"job 'blocked' are delivered in results\.jsonl"):
-        installation.run()
-    assert (installation.data / "outbox" / free / "summary.json").is_file()
-    (installation.data / "outbox" / blocked / "summary.json").rmdir()
-    assert installation.run() == 0
-    assert (installation.data / "outbox" / blocked / "summary.json").is_file()

@@ -1,0 +1,220 @@
+"""What the machine does to us: a disk that fills up, a newer version's data, a second process."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plain_pipeline import plain_flows
+from running_commands import environment_of, free_port, started, until
+
+from batching.errors import DiskFull
+from deployments.until_idle import ALL_WELL, SOME_FAILED, Cycles
+from storage.directory import DataDirectory
+from storage.ledger import Ledger
+
+Chat = Callable[..., dict[str, Any]]
+Flows = dict[str, Callable[[], object]]
+
+DISK_BYTES = 32 << 20
+REQUESTS = 40
+TEXT = "x" * 2_000
+LEFT_BYTES = (0, 8_192, 65_536)
+"""How much space is left when a step begins: none, and some that is soon used up."""
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="obm-small-disk-"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, check=False, capture_output=True)
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def on_small_disk(installation: Any, small_disk: Path) -> Any:
+    """Return the installation with its data on the small disk."""
+    data = small_disk / "data"
+    return replace(
+        installation, data=data, settings=installation.settings.model_copy(
+            update={"data_dir": data, "batch_max_requests": 10}
+        ),
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def filled(disk: Path, *, left_bytes: int) -> Iterator[None]:
+    """Leave so much space on the disk while the block runs."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size in (1 << 20, 4_096):
+            with contextlib.suppress(OSError):
+                while file.write(b"\0" * size) == size:
+                    pass
+        if left_bytes:
+            file.truncate(ballast.stat().st_size - left_bytes)
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+def fills_during(step: str, disk: Path, left_bytes: int, seen: list[BaseException]) -> Flows:
+    """Return the flows; the first time that this one runs, the disk is nearly full."""
+    flows = plain_flows()
+    runs = flows[step]
+
+    def run() -> None:
+        if seen:
+            runs()
+            return
+        with filled(disk, left_bytes=left_bytes):
+            try:
+                runs()
+            except BaseException as error:
+                seen.append(error)
+                raise
+            seen.append(DiskFull("it was enough"))
+
+    return {**flows, step: run}
+
+
+@pytest.mark.parametrize("left_bytes", LEFT_BYTES)
+@pytest.mark.parametrize("step", ["ingest", "submit", "track", "deliver"])
+def test_a_disk_that_fills_up_stops_the_work_and_loses_nothing(
+    step: str, left_bytes: int, on_small_disk: Any, small_disk: Path, chat: Chat
+) -> None:
+    requests = [chat(f"r-{number}", text=f"{number} {TEXT}") for number in range(REQUESTS)]
+    on_small_disk.simulator.set_scenarios("error_lines:every=9,status=400")
+    before = on_small_disk.simulator.counters()
+    on_small_disk.drop("job.jsonl", [*requests, {"custom_id": "no request"}])
+    seen: list[BaseException] = []
+    flows = fills_during(step, small_disk, left_bytes, seen)
+    cycles = Cycles(on_small_disk.settings, threading.Event(), timeout_seconds=60)
+    with contextlib.suppress(DiskFull):
+        cycles.run(flows)
+    (trouble,) = seen
+    assert isinstance(trouble, DiskFull), repr(trouble)
+
+    assert on_small_disk.run() in {ALL_WELL, SOME_FAILED}  # as much as failed in this run
+    assert sum(on_small_disk.states.values()) == REQUESTS
+    assert set(on_small_disk.states) == {"succeeded", "failed"}
+    wanted = Counter(request["custom_id"] for request in requests)
+    assert Counter(line["custom_id"] for line in on_small_disk.results("job")) == wanted
+    ordered = on_small_disk.results("job", "results.sorted.jsonl")
+    assert [line["custom_id"] for line in ordered] == list(wanted)
+    after = on_small_disk.simulator.counters()
+    assert after["batches_created"] - before["batches_created"] == REQUESTS / 10
+    assert after["lines_paid_more_than_once"] == before["lines_paid_more_than_once"]
+
+
+# The command line ---------------------------------------------------------------------------
+
+
+def obm(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "deployments.cli", *arguments]
+
+
+def test_a_data_directory_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path / "data")
+    directory.create()
+    with Ledger.open(directory).transaction() as transaction:
+        transaction.execute("UPDATE meta SET value = '999' WHERE key = 'schema_version'")
+    waiting = directory.inbox / "job.jsonl"
+    waiting.write_text("{}\n")
+    before = directory.ledger.read_bytes()
+    environment = environment_of(
+        {
+            "OBM_DATA_DIR": directory.root,
+            "OPENAI_API_KEY": "x",
+            "OPENAI_BASE_URL": "http://[::1]:9",
+        },
+        # No server is there, and none is started: the refusal comes first.
+        {"PREFECT_API_URL": "http://127.0.0.1:9/api"},
+    )
+    for command in (obm("run", "--until-idle"), obm("status")):
+        said = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, check=False, timeout=60
+        )
+        assert said.returncode == 2
+        (sentence,) = said.stderr.decode().strip().splitlines()[-1:]
+        assert "newer version" in sentence
+        assert "install that version again" in sentence
+        assert "Traceback" not in said.stderr.decode()
+    assert directory.ledger.read_bytes() == before
+    assert waiting.exists()
+
+
+@pytest.fixture(scope="module")
+def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run one Prefect server that several commands share."""
+    folder = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = environment_of(
+        {"PREFECT_HOME": folder, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+        {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db"},
+    )
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"]
+    log = folder / "server.log"
+    with started(command, environment=environment, folder=folder, log=log):
+        probe = f"import urllib.request as u; u.urlopen('{url}/health', timeout=2)"
+        check = [sys.executable, "-c", probe]
+        until(lambda: subprocess.run(check, capture_output=True, check=False).returncode == 0, log)
+        yield url
+
+
+@pytest.mark.slow
+def test_two_runs_on_one_data_directory_do_nothing_twice(
+    installation: Any, chat: Chat, prefect_api_url: str, tmp_path: Path
+) -> None:
+    jobs = {
+        f"job-{name}": [chat(f"{name}-{number}") for number in range(REQUESTS)] for name in "abcd"
+    }
+    for name, requests in jobs.items():
+        installation.drop(f"{name}.jsonl", requests)
+    before = installation.simulator.counters()
+    environment = environment_of(
+        {
+            "HOME": tmp_path,
+            "OPENAI_API_KEY": installation.settings.openai_api_key.get_secret_value(),
+            "OPENAI_BASE_URL": installation.settings.openai_base_url,
+            "OBM_DATA_DIR": installation.data,
+            "OBM_FILE_STABLE_SECONDS": 0,
+            "OBM_BATCH_MAX_REQUESTS": 16,
+            "PREFECT_API_URL": prefect_api_url,
+            "PREFECT_HOME": tmp_path / "prefect",
+        },
+    )
+    command = obm("run", "--until-idle", "--poll-interval", "0.3", "--timeout", "90")
+    both = []
+    for name in ("one", "other"):
+        with (tmp_path / f"{name}.log").open("wb") as log:
+            both.append(
+                subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log)
+            )
+    codes = [process.wait(120) for process in both]
+
+    logs = "".join((tmp_path / f"{name}.log").read_text() for name in ("one", "other"))
+    assert codes == [ALL_WELL, ALL_WELL], logs[-3000:]
+    for name, requests in jobs.items():
+        wanted = [request["custom_id"] for request in requests]
+        assert Counter(line["custom_id"] for line in installation.results(name)) == Counter(wanted)
+        ordered = installation.results(name, "results.sorted.jsonl")
+        assert [line["custom_id"] for line in ordered] == wanted
+    after = installation.simulator.counters()
+    assert after["lines_paid"] - before["lines_paid"] == len(jobs) * REQUESTS
+    assert after["lines_paid_more_than_once"] == before["lines_paid_more_than_once"]
