@@ -108,14 +108,16 @@ def _as_table(columns: Mapping[str, Any]) -> Any:
 
 def _groups(finals: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Cut the rows so that no group holds more than a few megabytes of lines."""
-    bounds = finals.select(
-        (pl.col("length").cum_sum() // BYTES_A_GROUP).alias("by_bytes"),
-        (pl.int_range(pl.len()) // ROWS_A_GROUP).alias("by_rows"),
-    )
-    for _, group in finals.with_columns(bounds).group_by(
-        "by_bytes", "by_rows", maintain_order=True
-    ):
-        yield group
+    keys = finals.select(
+        pl.struct(
+            pl.col("length").cast(pl.Int64).cum_sum() // BYTES_A_GROUP,
+            pl.int_range(pl.len()).alias("rows") // ROWS_A_GROUP,
+        )
+    ).to_series()
+    first = 0
+    for rows in keys.rle().struct.field("len"):
+        yield finals.slice(first, rows)
+        first += rows
 
 
 def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
