@@ -34,12 +34,12 @@ def _a_million() -> list[Figure]:
             run, cost_target=120, peak_target=1.3 * basis.pipeline.peak_megabytes
         ),
         Figure(
-            measure=measure, name="cost of one request, to the run of 50,000", unit="times", target=1.2,
-            value=run.cpu_microseconds_a_request / basis.cpu_microseconds_a_request,
+            measure=measure, name="cost of one request, to the run of 50,000", unit="times",
+            target=1.2, value=run.cpu_microseconds_a_request / basis.cpu_microseconds_a_request,
         ),
         Figure(
-            measure=measure, name="peak memory, to the run of 50,000", unit="times", target=1.3,
-            value=run.pipeline.peak_megabytes / basis.pipeline.peak_megabytes,
+            measure=measure, name="peak memory, to the run of 50,000", unit="times",
+            target=1.3, value=run.pipeline.peak_megabytes / basis.pipeline.peak_megabytes,
         ),
     ]  # fmt: skip
 
