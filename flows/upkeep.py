@@ -12,14 +12,15 @@ from tasks.upkeep import back_up, delete_provider_files, forget_old_files, unlea
 
 @flow(name="upkeep", flow_run_name="upkeep")
 async def upkeep() -> State[Any]:
-    """Back up the ledger, delete collected files at the provider, forget what is old."""
+    """Forget what is old, back up the ledger, delete collected files at the provider."""
     with owner_of("upkeep") as owned:
         if not owned:
             return skipped("upkeep")
+        # Forgetting goes first: it makes room, a copy of the ledger takes some.
+        forgotten = await asyncio.to_thread(forget_old_files)
         await asyncio.to_thread(back_up)
         deleted = await asyncio.to_thread(delete_provider_files)
         await asyncio.to_thread(unlearn_limits)
-        forgotten = await asyncio.to_thread(forget_old_files)
         return await tell(
             f"upkeep: ledger backed up, {deleted:,} provider files deleted, "
             f"{forgotten:,} old files forgotten"

@@ -59,15 +59,18 @@ def unlearn_limits() -> int:
 
 @step(name="forget old files")
 def forget_old_files() -> int:
-    """Delete what is older than its folder's retention; return how many files and requests."""
+    """Delete what is older than its folder's retention; return how many files and requests.
+
+    Files first: that frees space on a full disk, on which the ledger cannot be changed.
+    """
     settings, directory, ledger = resources().settings, resources().directory, resources().ledger
-    forgotten = forget_requests(ledger, keep_days=settings.keep_requests_days)
-    if forgotten >= ROWS_WORTH_COMPACTING:
-        ledger.compact()
-    return (
-        forgotten
-        + forget_files(directory.archive, keep_days=settings.keep_archive_days)
+    files = (
+        forget_files(directory.archive, keep_days=settings.keep_archive_days)
         + forget_files(directory.rejected, keep_days=settings.keep_rejected_days)
-        + forget_batch_files(ledger, keep_days=settings.keep_batches_days)
         + forget_outbox(directory, keep_days=settings.keep_outbox_days)
+        + forget_batch_files(ledger, keep_days=settings.keep_batches_days)
     )
+    requests = forget_requests(ledger, keep_days=settings.keep_requests_days)
+    if requests >= ROWS_WORTH_COMPACTING:
+        ledger.compact()
+    return files + requests
