@@ -23,6 +23,7 @@ def run_up() -> int:
 
 def run_pipeline_alone() -> int:
     """Run the pipeline role in this process until it is stopped; return the exit code."""
+    keep_memory_flat()  # before the imports: Polars and DuckDB read it while they load
     from deployments.pipeline import run_pipeline  # noqa: PLC0415 - see above
     from deployments.work import load_work  # noqa: PLC0415 - see above
 
@@ -31,6 +32,7 @@ def run_pipeline_alone() -> int:
 
 def run_to_the_end(*, timeout_seconds: float | None, poll_interval_seconds: float) -> int:
     """Work until nothing is left to do; return the exit code."""
+    keep_memory_flat()  # before the imports: Polars and DuckDB read it while they load
     from deployments.until_idle import run_until_idle  # noqa: PLC0415 - see above
 
     return run_until_idle(
@@ -50,7 +52,6 @@ def _settings_for_work() -> Settings:
             f"OBM_LOG_LEVEL is {settings.log_level!r}: set it to one of {', '.join(_LEVELS)}"
         )
     begin_logging(settings.log_level)
-    keep_memory_flat()
     return settings
 
 
