@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 ALL_WELL, SOME_FAILED, TIMED_OUT, STOPPED = 0, 3, 4, 130
 SERVER_STOP_SECONDS = 5.0
+LEAVE_SECONDS = 9.0
 READY_SECONDS = 0.1
 LAST_LOGS_SECONDS = 2.0
 MOST_FAILED_CYCLES = 5
@@ -179,7 +180,12 @@ def _send_last_logs() -> None:
 
 @contextmanager
 def _stopping_on_signals(stop: threading.Event) -> Iterator[None]:
+    last_resort = threading.Timer(LEAVE_SECONDS, _give_up)
+    last_resort.daemon = True
+
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        if not stop.is_set():
+            last_resort.start()
         stop.set()
 
     before = {
@@ -188,8 +194,16 @@ def _stopping_on_signals(stop: threading.Event) -> Iterator[None]:
     try:
         yield
     finally:
+        last_resort.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _give_up() -> None:
+    """End the process although a call hangs; our children end with us."""
+    logger.error("a call did not end in time: the process ends now, the next run takes it up")
+    logging.shutdown()
+    os._exit(STOPPED)
 
 
 def _in_a_thread(work: Callable[[], int]) -> int:

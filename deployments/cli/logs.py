@@ -4,6 +4,8 @@ import logging
 import sys
 from typing import Final
 
+from batching.errors import StopRequested
+
 _USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _QUIET: Final = ("httpx", "httpx2", "httpcore", "openai", "asyncio")
 _PREFECT: Final = "prefect"
@@ -24,9 +26,19 @@ class _EventFormatter(logging.Formatter):
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     """Of Prefect's routine only what each flow run did: its UI shows the rest."""
-    if not record.name.startswith(_PREFECT) or record.levelno >= logging.WARNING:
+    if not record.name.startswith(_PREFECT):
+        return True
+    if _tells_of_a_stop(record):
+        return False
+    if record.levelno >= logging.WARNING:
         return True
     return record.name == _STORIES and not record.getMessage().startswith(_ROUTINE)
+
+
+def _tells_of_a_stop(record: logging.LogRecord) -> bool:
+    """Tell whether Prefect takes somebody's wish to stop for a failure, traceback and all."""
+    error = record.exc_info[1] if record.exc_info else None
+    return isinstance(error, StopRequested) or StopRequested.__name__ in record.getMessage()
 
 
 def begin_logging(level: str) -> None:

@@ -2,10 +2,12 @@
 
 import contextlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factories import Store, chat_lines
 from plain_pipeline import plain_flows
 from running_commands import environment_of, free_port, started, until
 
 from batching.errors import DiskFull
-from deployments.until_idle import ALL_WELL, SOME_FAILED, Cycles
+from deployments.until_idle import ALL_WELL, SOME_FAILED, STOPPED, Cycles
 from storage.directory import DataDirectory
 from storage.ledger import Ledger
+from tasks.resources import Resources, using
+from tasks.upkeep import forget_old_files
 
 Chat = Callable[..., dict[str, Any]]
 Flows = dict[str, Callable[[], object]]
@@ -121,7 +126,38 @@ def test_a_disk_that_fills_up_stops_the_work_and_loses_nothing(
     assert after["lines_paid_more_than_once"] == before["lines_paid_more_than_once"]
 
 
+def test_retention_makes_room_on_a_disk_on_which_the_ledger_cannot_be_changed(
+    on_small_disk: Any, small_disk: Path
+) -> None:
+    kept_for_a_moment = {"keep_archive_days": 1e-9, "keep_requests_days": 1e-9}
+    resources = Resources(on_small_disk.settings.model_copy(update=kept_for_a_moment))
+    store = Store(resources.directory, resources.ledger)
+    store.take_in(chat_lines(2_000))
+    store.run("UPDATE requests SET state = 'succeeded', result_id = 1")
+    store.run("UPDATE jobs SET completed_at = created_at")
+    old = resources.directory.archive / "20260101T000000000-abcd__old.jsonl"
+    old.write_bytes(b"x" * 10_000)
+    with filled(small_disk, left_bytes=0), using(resources), pytest.raises(DiskFull):
+        forget_old_files.fn()
+    assert not old.exists()
+
+
 # The command line ---------------------------------------------------------------------------
+
+
+def command_environment(installation: Any, prefect_api_url: str, home: Path) -> dict[str, str]:
+    return environment_of(
+        {
+            "HOME": home,
+            "OPENAI_API_KEY": installation.settings.openai_api_key.get_secret_value(),
+            "OPENAI_BASE_URL": installation.settings.openai_base_url,
+            "OBM_DATA_DIR": installation.data,
+            "OBM_FILE_STABLE_SECONDS": 0,
+            "OBM_BATCH_MAX_REQUESTS": 16,
+            "PREFECT_API_URL": prefect_api_url,
+            "PREFECT_HOME": home / "prefect",
+        },
+    )
 
 
 def obm(*arguments: str) -> list[str]:
@@ -187,18 +223,7 @@ def test_two_runs_on_one_data_directory_do_nothing_twice(
     for name, requests in jobs.items():
         installation.drop(f"{name}.jsonl", requests)
     before = installation.simulator.counters()
-    environment = environment_of(
-        {
-            "HOME": tmp_path,
-            "OPENAI_API_KEY": installation.settings.openai_api_key.get_secret_value(),
-            "OPENAI_BASE_URL": installation.settings.openai_base_url,
-            "OBM_DATA_DIR": installation.data,
-            "OBM_FILE_STABLE_SECONDS": 0,
-            "OBM_BATCH_MAX_REQUESTS": 16,
-            "PREFECT_API_URL": prefect_api_url,
-            "PREFECT_HOME": tmp_path / "prefect",
-        },
-    )
+    environment = command_environment(installation, prefect_api_url, tmp_path)
     command = obm("run", "--until-idle", "--poll-interval", "0.3", "--timeout", "90")
     both = []
     for name in ("one", "other"):
@@ -218,3 +243,28 @@ def test_two_runs_on_one_data_directory_do_nothing_twice(
     after = installation.simulator.counters()
     assert after["lines_paid"] - before["lines_paid"] == len(jobs) * REQUESTS
     assert after["lines_paid_more_than_once"] == before["lines_paid_more_than_once"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_does_not_wait_for_a_provider_that_hangs(
+    installation: Any, chat: Chat, prefect_api_url: str, tmp_path: Path
+) -> None:
+    installation.drop("job.jsonl", [chat("one")])
+    installation.simulator.set_scenarios("slow_calls:call=files.create,seconds=45")
+    log = tmp_path / "run.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            obm("run", "--until-idle"),
+            env=command_environment(installation, prefect_api_url, tmp_path),
+            cwd=tmp_path, stdout=said, stderr=said,
+        )  # fmt: skip
+    until(lambda: any(installation.data.glob("batches/*/input.jsonl")), log)
+    time.sleep(1)  # until the upload has begun; that it is answered takes longer than we wait
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(25) == STOPPED
+    assert "Traceback" not in log.read_text()
+
+    installation.simulator.release()
+    installation.simulator.clear_scenarios()
+    assert installation.run() == ALL_WELL
+    assert len(installation.results("job")) == 1
