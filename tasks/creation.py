@@ -233,17 +233,20 @@ def match_create(
 ) -> ProviderBatch | None:
     """Return the listed batch that our unanswered create made, if any.
 
-    A server that keeps metadata decides by it; one that drops it, by the input file.
+    A server that keeps metadata decides by it; one that drops it, by the input file. If several
+    have our metadata (after the restore of an older ledger), the one of our file is meant.
     """
-    for candidate in listed:
+
+    def is_ours(candidate: ProviderBatch) -> bool:
         if candidate.id in known or (candidate.created_at and candidate.created_at < since):
-            continue
-        ours = {key: candidate.metadata.get(key) for key in metadata}
-        if ours == metadata:
-            return candidate
-        if not any(ours.values()) and candidate.input_file_id == input_file_id:
-            return candidate
-    return None
+            return False
+        told = {key: candidate.metadata.get(key) for key in metadata}
+        same_file = candidate.input_file_id == input_file_id
+        return told == metadata or (not any(told.values()) and same_file)
+
+    ours = [candidate for candidate in listed if is_ours(candidate)]
+    of_our_file = (candidate for candidate in ours if candidate.input_file_id == input_file_id)
+    return next(of_our_file, ours[0] if ours else None)
 
 
 def _adopt(batch: Batch, found: ProviderBatch) -> bool:

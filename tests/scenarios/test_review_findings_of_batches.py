@@ -28,7 +28,7 @@ from storage.batches import mark_submitting
 from storage.endings import Ending, fail_requests
 from storage.jobs import cancel_job
 from storage.lanes import room_for
-from storage.ledger import Transaction
+from storage.ledger import Transaction, now
 from storage.result_reading import read_range
 from storage.results import write_own_results_of_requests
 from storage.staging import claim
@@ -260,3 +260,18 @@ def test_an_inbox_on_another_file_system_is_explained(store: Store) -> None:
         assert (inbox / "job.jsonl").exists()
     finally:
         subprocess.run(["umount", "-l", str(inbox)], check=True)
+
+
+def test_of_two_batches_with_our_metadata_the_one_of_our_file_is_ours() -> None:
+    metadata = {"obm_installation": "cafe", "obm_batch": "7", "obm_attempt": "1"}
+    before_the_restore, after_it = (
+        read_batch(
+            {"id": name, "status": "validating", "metadata": metadata, "input_file_id": file}
+        )
+        for name, file in (("batch_old", "file-old"), ("batch_new", "file-new"))
+    )
+    found = match_create(
+        [before_the_restore, after_it], metadata=metadata, input_file_id="file-new",
+        known=frozenset(), since=now(),
+    )  # fmt: skip
+    assert found == after_it
