@@ -8,7 +8,7 @@ from deployments.health import HealthFile
 from deployments.pipeline import Work
 from storage.accounts import make_probes_due
 from storage.snapshots import ledger_generation
-from tasks.lookout import flows_with_work
+from tasks.lookout import FLOW_NAMES, flows_with_work
 from tasks.resources import Resources, use
 
 LONGEST_LOOK_SECONDS = 15.0
@@ -61,8 +61,7 @@ def load_work(settings: Settings, health: HealthFile) -> Work:
     def asks_for(name: str) -> Callable[[], bool]:
         return lambda: name == "upkeep" or name in flows_with_work(resources)
 
-    names = ("ingest", "submit", "track", "deliver", "upkeep")
     return Work(
-        schedules=build_schedules(settings, {name: asks_for(name) for name in names}),
+        schedules=build_schedules(settings, {name: asks_for(name) for name in FLOW_NAMES}),
         watch=Lookout(resources, health).busy_flows,
     )
