@@ -1,28 +1,17 @@
 """Completing jobs: when every request is answered and delivered, sort the results and sum up."""
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, BinaryIO
+from typing import Any
 
 import polars as pl
 from pyarrow import ArrowException
 
 from batching.errors import BadInput
-from batching.stopping import check_stop
-from storage.directory import DataDirectory
 from storage.durable import disk_errors, write_durably, written_durably
 from storage.ledger import Ledger, Transaction, now
-from storage.result_files import delivered_line, result_path
-from storage.result_reading import read_range
-
-WINDOW_BYTES = 8 << 20
-"""Results that are in memory at once while a job's results are sorted."""
-ROWS_A_LOOK = 100_000
-"""Requests whose places are in memory at once."""
-
-_COLUMNS = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
+from storage.result_streams import Look, answered_after, result_lines
 
 _IS_READY = """
 completed_at IS NULL AND NOT endless
@@ -51,9 +40,7 @@ def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> bool:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with written_durably(folder / "results.sorted.jsonl") as file:
-            for window in _windows(ledger, job_id):
-                check_stop()
-                _write_window(file, ledger.directory, window)
+            file.writelines(result_lines(ledger.directory, _places(ledger, job_id)))
         write_durably(folder / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
     except (OSError, ArrowException) as error:
         raise BadInput(
@@ -69,52 +56,14 @@ def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> bool:
     return bool(completed)
 
 
-def _windows(ledger: Ledger, job_id: int) -> Iterator[pl.DataFrame]:
-    """Yield the job's requests in input order, cut so that a window's results fit in memory."""
-    for rows in _answered(ledger, job_id):
-        windows = rows["size"].cast(pl.Int64).cum_sum() // WINDOW_BYTES
-        first = 0
-        for length in windows.rle().struct.field("len"):
-            yield rows.slice(first, length)
-            first += length
+def _places(ledger: Ledger, job_id: int) -> Look:
+    """Look for the job's results with a transaction for each look, so that nobody waits long."""
 
-
-def _answered(ledger: Ledger, job_id: int) -> Iterator[pl.DataFrame]:
-    """Yield where the job's results lie, in input order, some of them at a time."""
-    segment = row_index = -1
-    while True:
+    def look(segment: int, row_index: int) -> pl.DataFrame:
         with ledger.transaction() as reader:
-            rows = reader.frame(
-                """
-                SELECT segment, row_index, result_id, coalesce(result_bytes, 0)::INTEGER AS size
-                FROM requests WHERE job_id = $1 AND result_id IS NOT NULL
-                    AND (segment > $2 OR (segment = $2 AND row_index > $3))
-                ORDER BY segment, row_index LIMIT $4
-                """,
-                job_id, segment, row_index, ROWS_A_LOOK,
-            )  # fmt: skip
-        yield rows
-        if rows.height < ROWS_A_LOOK:
-            return
-        segment, row_index = rows.row(-1)[:2]
+            return answered_after(reader, job_id, segment, row_index)
 
-
-def _write_window(file: BinaryIO, directory: DataDirectory, window: pl.DataFrame) -> None:
-    """Fetch the window's results, wherever they lie, and write them in input order."""
-    found = pl.concat(
-        read_range(result_path(directory, int(str(result_id))), rows, _COLUMNS).with_columns(
-            pl.lit(result_id, dtype=pl.Int32).alias("result_id")
-        )
-        for (result_id,), rows in window.group_by("result_id", maintain_order=True)
-    )
-    ordered = window.join(
-        found, on=["segment", "row_index", "result_id"], how="left", maintain_order="left"
-    )
-    columns = (ordered[name] for name in ("line", "id_start", "id_end", "custom_id"))
-    file.writelines(
-        delivered_line(line, start, end, custom_id) + b"\n"
-        for line, start, end, custom_id in zip(*columns, strict=True)
-    )
+    return look
 
 
 def _summary(ledger: Ledger, job_id: int, moment: datetime) -> dict[str, Any]:

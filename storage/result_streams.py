@@ -1,61 +1,96 @@
 """Results of one job as lines, in input order, however many there are by now."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import polars as pl
 
 from batching.errors import BadInput
+from batching.stopping import check_stop
 from storage.directory import DataDirectory
 from storage.ledger import Transaction
 from storage.result_files import delivered_line, result_path
+from storage.result_reading import read_range
 
-_WINDOW_BYTES = 16 << 20
+WINDOW_BYTES = 8 << 20
 """Results that are in memory at once."""
+ROWS_A_LOOK = 100_000
+"""Requests whose places are in memory at once."""
+
+_COLUMNS = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
 _KEY = ("segment", "row_index", "result_id")
 
+Look: TypeAlias = Callable[[int, int], pl.DataFrame]
+"""From the last segment and row that were seen to the places that follow."""
 
-def answered_requests(reader: Transaction, job_id: int) -> pl.DataFrame:
-    """Return where the job's results lie, in input order, cut into slices that fit in memory."""
+
+def count_answered(reader: Transaction, job_id: int) -> int:
+    """Return how many requests of the job have a result."""
+    return int(
+        reader.value(
+            "SELECT count(*) FROM requests WHERE job_id = ? AND result_id IS NOT NULL", job_id
+        )
+    )
+
+
+def answered_after(reader: Transaction, job_id: int, segment: int, row_index: int) -> pl.DataFrame:
+    """Return where the job's next results lie, in input order, `ROWS_A_LOOK` of them at most."""
     return reader.frame(
         """
-        SELECT segment, row_index, result_id,
-            (sum(coalesce(result_bytes, 0)::BIGINT) OVER (
-                ORDER BY segment, row_index ROWS UNBOUNDED PRECEDING) // ?)::INTEGER AS slice
-        FROM requests WHERE job_id = ? AND result_id IS NOT NULL ORDER BY segment, row_index
+        SELECT segment, row_index, result_id, coalesce(result_bytes, 0)::INTEGER AS size
+        FROM requests WHERE job_id = $1 AND result_id IS NOT NULL
+            AND (segment > $2 OR (segment = $2 AND row_index > $3))
+        ORDER BY segment, row_index LIMIT $4
         """,
-        _WINDOW_BYTES, job_id,
+        job_id, segment, row_index, ROWS_A_LOOK,
     )  # fmt: skip
 
 
-def result_lines(directory: DataDirectory, answered: pl.DataFrame) -> Iterator[bytes]:
-    """Yield the result lines of these requests as they are delivered, newline included."""
-    for _, window in answered.group_by("slice", maintain_order=True):
+def result_lines(directory: DataDirectory, look: Look) -> Iterator[bytes]:
+    """Yield the result lines as they are delivered, newline included, in input order."""
+    for window in _windows(look):
+        check_stop()
         yield from _lines(directory, window)
 
 
+def _windows(look: Look) -> Iterator[pl.DataFrame]:
+    """Yield the places in input order, cut so that a window's results fit in memory."""
+    for rows in _looks(look):
+        windows = rows["size"].cast(pl.Int64).cum_sum() // WINDOW_BYTES
+        first = 0
+        for length in windows.rle().struct.field("len"):
+            yield rows.slice(first, length)
+            first += length
+
+
+def _looks(look: Look) -> Iterator[pl.DataFrame]:
+    segment = row_index = -1
+    while True:
+        rows = look(segment, row_index)
+        yield rows
+        if rows.height < ROWS_A_LOOK:
+            return
+        segment, row_index = rows.row(-1)[:2]
+
+
 def _lines(directory: DataDirectory, window: pl.DataFrame) -> Iterator[bytes]:
+    """Fetch the window's results, wherever they lie, and yield them in input order."""
     found = pl.concat(
-        _answers(result_path(directory, result_id), result_id, window)
-        for result_id in window["result_id"].unique(maintain_order=True)
+        _read(result_path(directory, int(str(result_id))), rows).with_columns(
+            pl.lit(result_id, dtype=pl.Int32).alias("result_id")
+        )
+        for (result_id,), rows in window.group_by("result_id", maintain_order=True)
     )
-    ordered = window.join(found, on=_KEY, how="left", maintain_order="left")
+    ordered = window.join(found, on=list(_KEY), how="left", maintain_order="left")
     columns = (ordered[name] for name in ("line", "id_start", "id_end", "custom_id"))
     for line, start, end, custom_id in zip(*columns, strict=True):
         yield delivered_line(line, start, end, custom_id) + b"\n"
 
 
-def _answers(path: Path, result_id: int, window: pl.DataFrame) -> pl.DataFrame:
-    """Read the rows of the window's range; Parquet's statistics leave out other row groups."""
-    segments = window["segment"]
-    inside = pl.col("segment").is_between(segments.min(), segments.max())
-    if segments.min() == segments.max():
-        rows = window["row_index"]
-        inside &= pl.col("row_index").is_between(rows.min(), rows.max())
-    columns = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
-    named = pl.lit(result_id, dtype=pl.Int32).alias("result_id")
+def _read(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
     try:
-        return pl.scan_parquet(path).filter(inside).select(*columns, named).collect()
+        return read_range(path, rows, _COLUMNS)
     except FileNotFoundError:
         raise BadInput(
             f"the result file {path} is missing: put it back, or take the results from the outbox"

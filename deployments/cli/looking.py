@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,7 +35,7 @@ from storage.reports import (
     open_batches_report,
     requests_by_state,
 )
-from storage.result_streams import answered_requests, result_lines
+from storage.result_streams import answered_after, count_answered, result_lines
 
 _WATCH_SECONDS = 1.0
 
@@ -115,19 +116,19 @@ def write_results(name: str, *, target: Path | None) -> None:
         job_id = job_id_of(reader, name)
         assert reader is not None  # noqa: S101 - job_id_of has raised without a ledger
         job = jobs_report(reader, name=name)[0]
-        answered = answered_requests(reader, job_id)
-    if not job["requests"] and job["completed_at"]:
-        raise BadInput(
-            f"the results of job {name!r} were deleted when OBM_KEEP_REQUESTS_DAYS was over; "
-            f"what was delivered is in {directory.outbox / job['slug']}"
-        )
-    lines = result_lines(directory, answered)
-    if target is None:
-        _write(sys.stdout.buffer, lines)
-    else:
-        with written_durably(target) as file:
-            _write(file, lines)
-    _say_missing(name, job, answered.height, target)
+        if not job["requests"] and job["completed_at"]:
+            raise BadInput(
+                f"the results of job {name!r} were deleted when OBM_KEEP_REQUESTS_DAYS was over; "
+                f"what was delivered is in {directory.outbox / job['slug']}"
+            )
+        lines = result_lines(directory, partial(answered_after, reader, job_id))
+        if target is None:
+            _write(sys.stdout.buffer, lines)
+        else:
+            with written_durably(target) as file:
+                _write(file, lines)
+        written = count_answered(reader, job_id)
+    _say_missing(name, job, written, target)
 
 
 def _write(file: BinaryIO, lines: Any) -> None:

@@ -13,7 +13,7 @@ from factories import (
 
 from batching.jobs import JobSettings
 from batching.planning import BatchLimits
-from storage import completion
+from storage import completion, result_streams
 from storage.completion import complete_job, jobs_to_complete
 from storage.jobs import cancel_job, retry_job
 from storage.results import write_own_results_of_requests
@@ -70,7 +70,7 @@ def test_a_request_without_a_result_yet_keeps_its_job_open(store: Store) -> None
 def test_the_sorted_file_has_every_line_in_input_order(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(completion, "WINDOW_BYTES", 900)
+    monkeypatch.setattr(result_streams, "WINDOW_BYTES", 900)
     lines = [
         chat_line(f"id-{number}", model=f"m{number % 2}")
         if number % 3
