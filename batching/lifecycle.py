@@ -121,13 +121,6 @@ DELIVERY_TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
 _State = TypeVar("_State", RequestState, BatchState, DeliveryState)
 
 
-class IllegalTransition(Exception):
-    """A move that the lifecycle does not know: a defect of the caller."""
-
-    def __init__(self, source: StrEnum, target: StrEnum) -> None:
-        super().__init__(f"{type(source).__name__}: {source} does not lead to {target}")
-
-
 def final_states(table: Mapping[_State, frozenset[_State]]) -> frozenset[_State]:
     """Return the states of the table from which nothing leads away."""
     return frozenset(state for state, targets in table.items() if not targets)
@@ -142,9 +135,3 @@ FINAL_REQUEST_STATES = final_states(REQUEST_TRANSITIONS)
 FINAL_BATCH_STATES = final_states(BATCH_TRANSITIONS)
 RESERVING_BATCH_STATES = frozenset({BatchState.SUBMITTING, BatchState.SUBMITTED})
 """What is reserved of a lane's capacity is the sum over batches in these states."""
-
-
-def check_batch_move(source: BatchState, target: BatchState) -> None:
-    """Raise IllegalTransition unless a batch may move from source to target."""
-    if target not in BATCH_TRANSITIONS[source]:
-        raise IllegalTransition(source, target)

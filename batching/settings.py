@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     keep_batches_days: Days = _named(
         "OBM_KEEP_BATCHES_DAYS", 30.0, "downloaded output and error files (0: for ever)"
     )
+    keep_audit_days: Days = _named(
+        "OBM_KEEP_AUDIT_DAYS", 365.0, "who moved what, and when, in the ledger (0: for ever)"
+    )
     keep_outbox_days: Days = _named("OBM_KEEP_OUTBOX_DAYS", 0.0, "outbox/ (0: for ever)")
     keep_backups: int = _named("OBM_KEEP_BACKUPS", 24, "copies of the ledger that are kept", ge=1)
     ledger_memory_bytes: int = _named(

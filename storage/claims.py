@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from batching.lifecycle import BatchState
-from batching.planning import Claim, Wait, decide, expected_cost_usd
+from batching.planning import Claim, decide, expected_cost_usd
 from storage.lanes import Lane, SubmissionPolicy, budget_left_usd, read_lanes, record_wait
 from storage.ledger import Ledger, Transaction, now
 
@@ -30,18 +30,6 @@ def claim_next(ledger: Ledger, policy: SubmissionPolicy) -> int | None:
                 decision = None
             record_wait(transaction, lane.lane_id, decision)
     return None
-
-
-def explain_waits(ledger: Ledger, policy: SubmissionPolicy) -> dict[int, Wait]:
-    """Return why each waiting lane waits, without claiming anything."""
-    at = now()
-    with ledger.transaction() as reader:
-        budget_usd = budget_left_usd(reader, policy, at=at)
-        decisions = {
-            lane.lane_id: decide(lane.view, limits=policy.limits, budget_usd=budget_usd, at=at)
-            for lane in read_lanes(reader, policy, at=at)
-        }
-    return {lane: wait for lane, wait in decisions.items() if isinstance(wait, Wait)}
 
 
 def _sendable_lanes(transaction: Transaction, policy: SubmissionPolicy, at: datetime) -> list[Lane]:

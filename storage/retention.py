@@ -1,6 +1,6 @@
 """Forgetting: what is old goes, but never anything that is not finished and delivered."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from storage.batch_files import batch_folder, remove_batch_files
@@ -86,7 +86,10 @@ def forget_requests(ledger: Ledger, *, keep_days: float) -> int:
     return forgotten
 
 
-def forget_transitions(ledger: Ledger, *, before: datetime) -> int:
-    """Delete the audit trail's lines from before this moment."""
+def forget_transitions(ledger: Ledger, *, keep_days: float) -> int:
+    """Delete the audit trail's older lines; 0 days keeps all."""
+    if keep_days <= 0:
+        return 0
+    before = now() - timedelta(days=keep_days)
     with ledger.transaction() as transaction:
         return transaction.execute("DELETE FROM transitions WHERE happened_at < ?", before)

@@ -22,8 +22,6 @@ from storage.directory import DataDirectory
 from storage.lanes import SubmissionPolicy
 from storage.ledger import Ledger
 
-PER_MILLION = Decimal(1_000_000)
-
 
 class Resources:
     """Settings and everything that is made from them; made on first use."""

@@ -8,7 +8,7 @@ from batching.errors import BadInput
 from batching.jobs import JobSettings, job_name_of
 from batching.line_faults import Refusal, RefusalCode
 from batching.stopping import check_stop
-from storage.durable import move
+from storage.durable import move, remove_leftovers
 from storage.formats import lines_at
 from storage.growth import can_grow, grown_files, has_grown
 from storage.intake_file import TakenIn, take_in
@@ -59,10 +59,13 @@ class TakenSource:
 def claim_files() -> int:
     """Claim every complete file of the inbox; return how many.
 
-    The caller owns the flow, so side files without a source come from a crash.
+    The caller owns the flow, so side files without a source and unfinished segments come from
+    a crash.
     """
     directory, settings = resources().directory, resources().settings
     put_back_side_files(directory)
+    for folder in (directory.segments, directory.rejected):
+        remove_leftovers(folder)
     files = claimable_files(
         directory,
         stable_seconds=settings.file_stable_seconds,

@@ -10,7 +10,13 @@ from storage.backups import back_up_ledger
 from storage.lanes import forget_learned_limits
 from storage.ledger import now
 from storage.provider_files import disposable_files, mark_files_deleted
-from storage.retention import forget_batch_files, forget_files, forget_outbox, forget_requests
+from storage.retention import (
+    forget_batch_files,
+    forget_files,
+    forget_outbox,
+    forget_requests,
+    forget_transitions,
+)
 from tasks.resources import resources
 from tasks.steps import step
 
@@ -70,6 +76,7 @@ def forget_old_files() -> int:
         + forget_outbox(directory, keep_days=settings.keep_outbox_days)
         + forget_batch_files(ledger, keep_days=settings.keep_batches_days)
     )
+    forget_transitions(ledger, keep_days=settings.keep_audit_days)
     requests = forget_requests(ledger, keep_days=settings.keep_requests_days)
     if requests >= ROWS_WORTH_COMPACTING:
         ledger.compact()

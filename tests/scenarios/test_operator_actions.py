@@ -72,3 +72,17 @@ def test_a_retried_job_buys_only_what_failed_and_keeps_the_earlier_results(
     ordered = installation.results("job", "results.sorted.jsonl")
     assert [line["custom_id"] for line in ordered] == [f"again {number}" for number in range(20)]
     assert all(line["response"]["status_code"] == 200 for line in ordered)
+
+
+def test_what_a_killed_intake_left_half_written_is_swept_by_the_next(
+    installation: Any, chat: Chat
+) -> None:
+    segments = installation.data / "segments"
+    segments.mkdir(parents=True)
+    leftover = segments / ".000009.parquet.tmp"
+    leftover.write_bytes(b"half a segment")
+    installation.drop("job.jsonl", [chat("swept")])
+
+    assert installation.run() == 0
+
+    assert not leftover.exists()

@@ -157,8 +157,9 @@ def test_the_outbox_forgets_only_what_nobody_has_touched(store: Store) -> None:
 
 def test_the_audit_trail_forgets_what_is_before_a_moment(store: Store) -> None:
     store.take_in(chat_lines(2))
-    between = now()
+    store.run("UPDATE transitions SET happened_at = ?", now() - timedelta(days=31))
     store.claim()
-    assert forget_transitions(store.ledger, before=between) == 1
-    assert forget_transitions(store.ledger, before=between) == 0
+    assert forget_transitions(store.ledger, keep_days=0) == 0
+    assert forget_transitions(store.ledger, keep_days=30) == 1
+    assert forget_transitions(store.ledger, keep_days=30) == 0
     assert store.value("SELECT count(*) FROM transitions") == 1
