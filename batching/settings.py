@@ -121,6 +121,59 @@ class Settings(BaseSettings):
         "OBM_MAX_RETURNS", 10, "times that a request may come back without having run", ge=1, le=100
     )
 
+    seal_seconds: Seconds = _named(
+        "OBM_SEAL_SECONDS", 5.0, "how long a receiver's log is written before it is handed over"
+    )
+    seal_bytes: int = _named(
+        "OBM_SEAL_BYTES", 64_000_000, "size at which a receiver's log is handed over", ge=1_000
+    )
+    max_request_bytes: int = _named(
+        "OBM_MAX_REQUEST_BYTES", 8_000_000, "largest body of one request over REST", ge=1_000
+    )
+    max_upload_bytes: int = _named(
+        "OBM_MAX_UPLOAD_BYTES", 20_000_000_000, "largest uploaded file or bulk request", ge=1_000
+    )
+    receive_timeout_seconds: Seconds = _named(
+        "OBM_RECEIVE_TIMEOUT", 30.0, "how long a client may pause while it sends a body"
+    )
+    rabbitmq_url: SecretStr | None = _named(
+        "RABBITMQ_URL", None, "broker for intake and delivery, `amqp://user:password@host:5672/`"
+    )
+    rabbitmq_input_queue: str | None = _named(
+        "RABBITMQ_INPUT_QUEUE", None, "queue from which requests are taken"
+    )
+    rabbitmq_input_exchange: str | None = _named(
+        "RABBITMQ_INPUT_EXCHANGE", None, "exchange to which a queue of our own is bound instead"
+    )
+    rabbitmq_input_routing_key: str | None = _named(
+        "RABBITMQ_INPUT_ROUTING_KEY", None, "routing key of that binding"
+    )
+    rabbitmq_declare: bool = _named(
+        "OBM_RABBITMQ_DECLARE", False, "declare RABBITMQ_INPUT_QUEUE when it is not there"
+    )
+    destinations_file: Path | None = _named(
+        "OBM_DESTINATIONS", None, "named destinations (default: destinations.toml in the data dir)"
+    )
+    webhook_allow_private: str = _named(
+        "OBM_WEBHOOK_ALLOW_PRIVATE",
+        "false",
+        "private addresses that webhooks may call: false, true, or hosts and networks `a,10.0.0.0/8`",
+    )
+    webhook_secrets: SecretStr | None = _named(
+        "OBM_WEBHOOK_SECRETS", None, "secrets that sign webhooks, newest first, `whsec_…,whsec_…`"
+    )
+    webhook_concurrency: int = _named(
+        "OBM_WEBHOOK_CONCURRENCY", 8, "POSTs under way to one target", ge=1, le=200
+    )
+    webhook_timeout_seconds: Seconds = _named(
+        "OBM_WEBHOOK_TIMEOUT", 30.0, "how long one POST may take in all"
+    )
+    disable_failing_days: Days = _named(
+        "OBM_DISABLE_FAILING_DAYS",
+        5.0,
+        "a target that only fails for so long is given up (0: never)",
+    )
+
     interval_ingest_seconds: Seconds = _named("OBM_INTERVAL_INGEST", 60.0, "schedule, seconds")
     interval_submit_seconds: Seconds = _named("OBM_INTERVAL_SUBMIT", 60.0, "schedule, seconds")
     interval_track_seconds: Seconds = _named("OBM_INTERVAL_TRACK", 60.0, "schedule, seconds")

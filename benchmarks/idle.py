@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.processes import Spent, descendants, is_prefect_server, spent_so_far
-from deployments.health import read_health
+from storage.health import read_health
 from simulator.process import SimulatorProcess
 from storage.directory import DataDirectory
 

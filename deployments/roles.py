@@ -15,7 +15,7 @@ from rich.console import Console
 from batching.errors import ConfigurationError
 from batching.settings import Settings
 from deployments.children import Child, Role
-from deployments.health import product_version, read_health
+from storage.health import product_version, read_health
 from deployments.prefect_server import (
     PrefectServer,
     choose_server,

@@ -22,7 +22,7 @@ from prefect.states import Crashed, Scheduled
 
 from deployments import claiming
 from deployments.executing import Execution, execute, final_state
-from deployments.health import HealthFile
+from storage.health import HealthFile
 from deployments.nudging import Nudges
 from deployments.registration import register, sweep
 from deployments.scheduling import Schedule

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from batching.settings import Settings
-from deployments.health import HealthFile
+from storage.health import HealthFile
 from deployments.pipeline import Work
 from storage.accounts import make_probes_due
 from storage.snapshots import ledger_generation

@@ -103,7 +103,7 @@ def _unknown_job(name: str, names: Sequence[str]) -> str:
 
 def pipeline_is_running(directory: "DataDirectory") -> bool:
     """Return whether a pipeline process has lately said that it works on this directory."""
-    from deployments.health import read_health  # noqa: PLC0415 - not every command needs it
+    from storage.health import read_health  # noqa: PLC0415 - not every command needs it
 
     health = read_health(directory.health, "pipeline")
     return health is not None and health.state == "running" and health.is_fresh(datetime.now(UTC))

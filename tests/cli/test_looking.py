@@ -14,7 +14,7 @@ from running_commands import environment_of
 
 from batching.lifecycle import WaitReason
 from batching.planning import BatchLimits, Wait
-from deployments.health import HealthFile
+from storage.health import HealthFile
 from storage.lanes import record_wait
 from storage.ledger import now
 

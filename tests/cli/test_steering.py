@@ -6,7 +6,7 @@ import pytest
 from command_line import Obm, RequestFile
 from factories import Store, chat_lines, failure_line, success_line
 
-from deployments.health import HealthFile
+from storage.health import HealthFile
 
 
 @pytest.fixture(name="job")

@@ -12,7 +12,7 @@ from command_line import Obm, RequestFile, Said
 from factories import Store, chat_lines
 
 from batching.jobs import JobSettings
-from deployments.health import HealthFile
+from storage.health import HealthFile
 from storage.ledger import now
 from storage.source_bytes import content_hash
 from storage.sources import SourceOutcome, SourceRecord, record_unused_source

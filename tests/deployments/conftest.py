@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from deployments.children import Child, stop_all
-from deployments.health import read_health
+from storage.health import read_health
 from deployments.prefect_server import PrefectServer, choose_server, client_environment
 from storage.directory import DataDirectory
 

@@ -9,7 +9,7 @@ import sys
 
 from batching.errors import ConfigurationError
 from batching.settings import Settings
-from deployments.health import HealthFile
+from storage.health import HealthFile
 from deployments.pipeline import Work, run_pipeline
 from deployments.roles import run_roles
 

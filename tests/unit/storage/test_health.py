@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.health import HealthFile, read_health
+from storage.health import HealthFile, read_health
 
 
 def test_a_role_that_never_spoke_has_no_health(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_an_unchanged_state_is_written_every_ten_seconds_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("deployments.health.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("storage.health.time.monotonic", lambda: now[0])
     file = HealthFile(tmp_path, "pipeline")
     file.report("running")
     path = tmp_path / "pipeline.json"
