@@ -60,7 +60,7 @@ class Reply:
     duration_seconds: float
     status_code: int | None = None
     excerpt: str | None = None
-    """The beginning of what the other side said, for people; never a secret, never a body of ours."""
+    """The beginning of what the other side said, for people."""
     retry_after_seconds: float | None = None
     """How long the other side asks to be left alone."""
 

@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     webhook_allow_private: str = _named(
         "OBM_WEBHOOK_ALLOW_PRIVATE",
         "false",
-        "private addresses that webhooks may call: false, true, or hosts and networks `a,10.0.0.0/8`",
+        "private addresses that webhooks may call: false, true, or hosts and networks",
     )
     webhook_secrets: SecretStr | None = _named(
         "OBM_WEBHOOK_SECRETS", None, "secrets that sign webhooks, newest first, `whsec_…,whsec_…`"
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     disable_failing_days: Days = _named(
         "OBM_DISABLE_FAILING_DAYS",
         5.0,
-        "a target that only fails for so long is given up (0: never)",
+        "a target that only fails so long is given up (0: never)",
     )
 
     interval_ingest_seconds: Seconds = _named("OBM_INTERVAL_INGEST", 60.0, "schedule, seconds")
