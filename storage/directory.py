@@ -19,6 +19,11 @@ class DataDirectory:
         return self.root / "staging" / "inbox"
 
     @property
+    def receiving(self) -> Path:
+        """What receivers are writing at this moment; handed over to the inbox when complete."""
+        return self.root / "staging" / "receiving"
+
+    @property
     def claimed(self) -> Path:
         """Files being taken in, as `<source_id>__<name>`."""
         return self.root / "staging" / "claimed"
@@ -103,6 +108,7 @@ class DataDirectory:
         """Every folder that must exist before work begins."""
         return (
             self.inbox,
+            self.receiving,
             self.claimed,
             self.archive,
             self.rejected,
