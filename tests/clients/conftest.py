@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batching.settings import Settings
+from broker import broker, own_broker  # noqa: F401 - fixtures for the tests of this folder
 from clients.openai_batches import OpenAIBatches
 
 if TYPE_CHECKING:
