@@ -14,9 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from broker import broker, own_broker  # noqa: F401 - fixtures for the tests of this folder
 
 from batching.settings import Settings
-from broker import broker, own_broker  # noqa: F401 - fixtures for the tests of this folder
 from clients.openai_batches import OpenAIBatches
 
 if TYPE_CHECKING:
