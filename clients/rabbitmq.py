@@ -10,7 +10,7 @@ from pika.adapters.select_connection import IOLoop
 
 from batching.deliveries import Outcome, Reply
 from batching.push_options import RabbitMQRoute
-from clients.rabbitmq_addresses import masked
+from clients.rabbitmq_addresses import Address, masked
 from clients.rabbitmq_bursts import Burst
 from clients.rabbitmq_messages import Outgoing
 from clients.rabbitmq_sender import Sender
@@ -33,9 +33,10 @@ class RabbitMQPublisher:
     def __init__(
         self, url: str, *, window: int = 5_000, answer_timeout_seconds: float = 30.0
     ) -> None:
+        address = Address.of(url)  # a fault in it is found before anything is opened
         self._loop = IOLoop()
         self._sender = Sender(
-            url, self._loop, window=window, answer_timeout_seconds=answer_timeout_seconds
+            address, self._loop, window=window, answer_timeout_seconds=answer_timeout_seconds
         )
         self._lock = threading.Lock()
         self._arrived: list[Burst] = []

@@ -1,11 +1,12 @@
 """The broker's URL: how it is read, and how it is shown to people."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pika
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 4.0
 HEARTBEAT_SECONDS = 30
 
 
@@ -21,8 +22,22 @@ def masked(url: str) -> str:
     return f"{parts.scheme}://{shown}{'@' if user else ''}{host}{parts.path}"
 
 
-def parameters_of(url: str) -> Any:
-    """Return pika's parameters for the URL; raise ValueError, without the URL, if it has faults."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """Where the broker is."""
+
+    parameters: Any
+    """pika's own form."""
+    shown: str
+    """The URL without its password."""
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Read the URL; raise ValueError, which does not repeat it, if it has faults."""
+        return cls(parameters=_parameters_of(url), shown=masked(url))
+
+
+def _parameters_of(url: str) -> Any:
     try:
         parameters = pika.URLParameters(url)
     except (ValueError, TypeError, AttributeError, LookupError, OSError) as error:

@@ -18,7 +18,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from clients.rabbitmq_addresses import CONNECT_SECONDS, masked, parameters_of
+from clients.rabbitmq_addresses import CONNECT_SECONDS, Address
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -46,15 +46,15 @@ class Link:
 
     def __init__(
         self,
-        url: str,
+        address: Address,
         loop: Any,
         *,
         on_open: Callable[[], None],
         on_lost: Callable[[Refusal], None],
         on_unblocked: Callable[[], None],
     ) -> None:
-        self.shown = masked(url)
-        self._parameters = parameters_of(url)
+        self.shown = address.shown
+        self._parameters = address.parameters
         self._loop = loop
         self._on_open, self._on_lost, self._on_unblocked = on_open, on_lost, on_unblocked
         self._connection: Any = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from batching.deliveries import Outcome
 from batching.push_options import RabbitMQRoute
+from clients.rabbitmq_addresses import Address
 from clients.rabbitmq_bursts import Burst
 from clients.rabbitmq_lanes import ACCESS_REFUSED, Lane
 from clients.rabbitmq_link import Link, Refusal
@@ -26,12 +27,14 @@ _LOG = logging.getLogger(__name__)
 class Sender:
     """Everything about publishing that happens within one thread."""
 
-    def __init__(self, url: str, loop: Any, *, window: int, answer_timeout_seconds: float) -> None:
+    def __init__(
+        self, address: Address, loop: Any, *, window: int, answer_timeout_seconds: float
+    ) -> None:
         self._loop = loop
         self._answer_timeout_seconds = answer_timeout_seconds
         self._window = Window(window)
         self.link = Link(
-            url, loop, on_open=self._opened, on_lost=self._lost, on_unblocked=self._refill
+            address, loop, on_open=self._opened, on_lost=self._lost, on_unblocked=self._refill
         )
         self._lanes: dict[str, Lane] = {}
         self._queues: dict[RabbitMQRoute, RouteQueue] = {}

@@ -245,9 +245,9 @@ class Broker:
 
 
 def _taken(channel: BlockingChannel, queue: str) -> Iterator[tuple[Any, bytes]]:
-    while True:
-        method, properties, body = channel.basic_get(queue, auto_ack=True)
+    for method, properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=0.3):
         if method is None:
+            channel.cancel()
             return
         yield properties, body
 
