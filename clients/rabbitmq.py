@@ -65,7 +65,8 @@ class RabbitMQPublisher:
             was_closed, self._is_closed = self._is_closed, True
             if not was_closed:
                 self._loop.add_callback_threadsafe(self._end)
-        self._thread.join(CLOSE_SECONDS)
+        if threading.current_thread() is not self._thread:  # it may be a future's callback
+            self._thread.join(CLOSE_SECONDS)
 
     @property
     def last_answer_at(self) -> datetime | None:

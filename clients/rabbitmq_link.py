@@ -24,6 +24,8 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_OF_NEWCOMERS_SECONDS = 1.5
 ACCESS_REFUSED = 403
+PIECE_BYTES = 128 * 1_024
+"""Largest piece for the socket: of one that is sent in part, pika copies the whole rest."""
 
 _LOG = logging.getLogger(__name__)
 # pika reports with stack traces, several for one refused connection, what is told here.
@@ -201,20 +203,29 @@ class _Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
     """Sends what is published together in few large pieces: three calls a message otherwise."""
 
     _gathered: list[bytes] | None = None
+    _gathered_bytes = 0
 
     def __enter__(self) -> None:
         self._gathered = []
 
     def __exit__(self, *_: object) -> None:
         gathered, self._gathered = self._gathered, None
-        if gathered:
-            super()._adapter_emit_data(b"".join(gathered))
+        self._flush(gathered or [])
 
     def _adapter_emit_data(self, data: bytes) -> None:
         if self._gathered is None:
             super()._adapter_emit_data(data)
-        else:
-            self._gathered.append(data)
+            return
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        if self._gathered_bytes >= PIECE_BYTES:
+            self._flush(self._gathered)
+            self._gathered = []
+
+    def _flush(self, gathered: list[bytes]) -> None:
+        self._gathered_bytes = 0
+        if gathered:
+            super()._adapter_emit_data(b"".join(gathered))
 
     def break_off(self) -> None:
         """Close the socket; pika's own `close` waits for the broker's answer."""
