@@ -1,7 +1,6 @@
 """Signatures of webhooks after the Standard Webhooks specification, version v1."""
 
 import base64
-import binascii
 import hmac
 from collections.abc import Sequence
 
@@ -41,7 +40,7 @@ def signing_key(secret: str) -> bytes:
         encoded = secret.removeprefix(_PREFIX).rstrip("=")
         try:
             key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-        except binascii.Error:
+        except ValueError:
             raise ConfigurationError(
                 "a secret that signs webhooks begins with whsec_ but is not base64 after that: "
                 "copy it again, or give a secret without the prefix to use it as plain text."

@@ -96,7 +96,9 @@ class AnswerReader:
     def on_message_complete(self) -> None:
         """Finish, unless it was an interim answer."""
         status = self._parser.get_status_code()
-        if self.answer is None and (status >= _FIRST_FINAL_STATUS or status == _SWITCHING):
+        if status < _FIRST_FINAL_STATUS and status != _SWITCHING:
+            self._has_head = False
+        elif self.answer is None:
             self._finish(is_cut=False)
 
     def _finish(self, *, is_cut: bool) -> None:

@@ -152,7 +152,7 @@ def _reason(error: Exception) -> str:
         return "its name is none that could be looked up"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
-    return str(getattr(error, "strerror", None) or error)
+    return getattr(error, "strerror", None) or str(error) or "it hung up while it was called"
 
 
 def _origin(request: httpx.Request) -> _Origin:
