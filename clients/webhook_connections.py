@@ -1,12 +1,9 @@
 """One HTTP/1.1 connection to a receiver, for one POST at a time."""
 
 import asyncio
-import os
 from typing import cast
 
 from clients.webhook_answers import Answer, AnswerReader, Unanswered
-
-_LAST_READ_BYTES = 65_536
 
 
 class Connection(asyncio.Protocol):
@@ -90,12 +87,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def _end(self, waiting: asyncio.Future[Answer], error: Exception | None) -> None:
-        try:
-            answer = self._read_last() if error is not None else None
-            answer = answer or (self._reader.end() if error is None else None)
-        except Unanswered as unreadable:
-            waiting.set_exception(unreadable)
-            return
+        answer = self._reader.end() if error is None else None
         if answer is not None:
             waiting.set_result(answer)
             return
@@ -103,20 +95,6 @@ class Connection(asyncio.Protocol):
         waiting.set_exception(
             Unanswered(f"no whole answer came ({reason})", began=self._reader.fed_bytes > 0)
         )
-
-    def _read_last(self) -> Answer | None:
-        """Return the answer of a receiver that refused the rest of a body by hanging up on it.
-
-        Sending fails then before the loop has read what came; it may still lie there.
-        """
-        raw = self._transport.get_extra_info("socket")
-        if raw is None or self._transport.get_extra_info("sslcontext") is not None:
-            return None
-        try:
-            data = os.read(raw.fileno(), _LAST_READ_BYTES)
-        except OSError:
-            return None
-        return self._reader.feed(data) if data else None
 
     def _note_sign(self) -> None:
         self._last_sign = self._loop.time()

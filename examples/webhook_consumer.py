@@ -7,6 +7,8 @@ Results come at least once: what was answered 200 may come again when the answer
 the same idempotency key. Each new result is printed as one line.
 """
 
+# ruff: noqa: INP001, T201 - a script beside the other examples; printing is what it is for
+
 import argparse
 import base64
 import gzip
@@ -110,7 +112,7 @@ class Consumer(BaseHTTPRequestHandler):
             self._answer(400, f"this is not understood: {error}")
             return
         for result in new:
-            print(json.dumps(result, ensure_ascii=False), flush=True)  # noqa: T201 - its output
+            print(json.dumps(result, ensure_ascii=False), flush=True)
         self._answer(200, f"{len(new)} new")
 
     def _read(self) -> list[tuple[str, Any]]:
@@ -145,7 +147,7 @@ def main() -> None:
     options = parser.parse_args()
     Consumer.inbox, Consumer.secrets = Inbox(options.database), options.secret
     with ThreadingHTTPServer((options.host, options.port), Consumer) as server:
-        print(f"listening on http://{options.host}:{server.server_port}/", flush=True)  # noqa: T201 - for whoever started it
+        print(f"listening on http://{options.host}:{server.server_port}/", flush=True)
         server.serve_forever()
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
 from batching.deliveries import Message, Outcome, Reply
 from batching.push_options import WebhookOptions
 from clients.addresses import AddressGuard
+from clients.webhook_transport import GuardedTransport
 from clients.webhooks import WebhookSender
 
 MESSAGE = Message(delivery_id=1, key="obm-1", request_id="r", custom_id="c", payload=b"{}")
@@ -28,9 +31,8 @@ def replies_to(*answers: bytes, ends: bool = False, posts: int = 1) -> tuple[lis
         connections += 1
         while left and await reader.read(65_536):
             writer.write(left.pop(0))
-            if ends:
-                break
-        await reader.read(65_536) if not ends else None
+        if not ends:
+            await reader.read(65_536)
         writer.close()
 
     async def run() -> list[Reply]:
@@ -155,3 +157,64 @@ def test_after_a_farewell_the_connection_is_not_used_again() -> None:
     farewell = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     _, connections = replies_to(farewell, OK, posts=2)
     assert connections == 2
+
+
+def test_what_was_answered_in_part_is_not_sent_again_over_another_connection() -> None:
+    replies, connections = replies_to(OK, b"HTTP/1.1 200 OK\r\nContent-Le", ends=True, posts=2)
+    assert [reply.outcome for reply in replies] == [Outcome.SUCCESS, Outcome.CONNECTION_ERROR]
+    assert connections == 1
+
+
+def test_what_is_left_of_a_body_never_becomes_the_next_request() -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read(1_000)
+        writer.write(OK)
+        await over.wait()
+        writer.close()
+
+    async def run() -> list[Reply]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        sender = WebhookSender(WebhookOptions(timeout_seconds=5), guard=AddressGuard("true"))
+        large = replace(MESSAGE, payload=b"x" * 20_000_000)
+        replies = [await sender.send(url, each) for each in (large, MESSAGE)]
+        over.set()
+        await sender.aclose()
+        server.close()
+        await server.wait_closed()
+        return replies
+
+    over = asyncio.Event()
+    assert [reply.status_code for reply in asyncio.run(run())] == [200, 200]
+    assert connections == 2
+
+
+def test_a_receiver_that_falls_silent_is_given_up_but_not_one_that_is_slow() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        slow = b"/slow" in await reader.read(65_536)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+        for _ in range(10 if slow else 1):
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+        await reader.read(65_536)
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        transport = GuardedTransport(AddressGuard("true"), most_idle=1)
+        patience = {"timeout": {"connect": 5, "read": 0.3}}
+        slow = httpx.Request("POST", f"{url}/slow", extensions=patience)
+        assert (await transport.handle_async_request(slow)).content == b"x" * 10
+        silent = httpx.Request("POST", f"{url}/silent", extensions=patience)
+        with pytest.raises(httpx.ReadTimeout):
+            await transport.handle_async_request(silent)
+        await transport.aclose()
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(run())
