@@ -1,7 +1,8 @@
 """Destinations: where the results of a request go, as `delivery_config` says it."""
 
 import json
-from typing import Annotated, Final, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -17,9 +18,6 @@ from pydantic import (
 
 from batching.errors import BadInput
 from batching.faults import faults_of
-
-DELIVERABLE_TYPES: Final = frozenset({"file"})
-"""The types that this version delivers to; the others are refused when they come in."""
 
 _LONGEST_URL = 2_000
 _ShortName = Annotated[str, Field(max_length=255)]
@@ -46,7 +44,7 @@ class WebhookDestination(_Destination):
     @field_validator("webhook_url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        return _checked_url(value)
+        return checked_url(value)
 
 
 class RabbitMQDestination(_Destination):
@@ -111,17 +109,51 @@ def canonical_json(destination: Destination) -> str:
     )
 
 
-def why_not_deliverable(destination: Destination) -> str | None:
-    """Return why this version cannot deliver there, or None if it can."""
-    if destination.type in DELIVERABLE_TYPES:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reach:
+    """Which destinations this installation can deliver to, as it is set up now."""
+
+    names: frozenset[str] = frozenset()
+    """The named destinations that are defined."""
+    has_broker: bool = False
+    """Whether RABBITMQ_URL is set."""
+
+    def why_not(self, destination: Destination) -> str | None:
+        """Return why nothing can be delivered there, or None if it can."""
+        if destination.type == "rabbitmq" and not self.has_broker:
+            return "delivery_config: RABBITMQ_URL is not set here, so there is no broker to use"
+        if destination.type == "named" and destination.name not in self.names:
+            return (
+                f"delivery_config: no destination is named {destination.name!r}; "
+                f"defined are: {', '.join(sorted(self.names)) or 'none'}"
+            )
         return None
-    return (
-        f"delivery_config: this version delivers to files only, not to type "
-        f'"{destination.type}"; leave delivery_config out or use {{"type":"file"}}'
-    )
 
 
-def _checked_url(value: str) -> str:
+def target_of(destination: Destination) -> str:
+    """Return what the destination shares pace and patience with: the target.
+
+    All addresses of one web server are one target, so that a dead server is not called for each
+    of them; a queue, a routing key of an exchange and a named destination are one each.
+    """
+    if destination.type == "webhook":
+        parts = urlsplit(destination.webhook_url)
+        port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
+        return f"webhook:{parts.scheme.lower()}://{_bracketed(parts.hostname or '')}:{port}"
+    if destination.type == "rabbitmq":
+        if destination.rabbitmq_queue:
+            return f"rabbitmq:{destination.rabbitmq_queue}"
+        routing_key = destination.rabbitmq_routing_key or ""
+        return f"rabbitmq:{destination.rabbitmq_exchange}/{routing_key}"
+    return f"named:{destination.name}" if destination.type == "named" else "file"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def checked_url(value: str) -> str:
+    """Return the address if it can be called; ValueError says what is wrong with it."""
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port

@@ -13,10 +13,9 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
-from batching.destinations import Destination, why_not_deliverable
+from batching.destinations import Destination
 from batching.endpoints import ENDPOINTS
 from batching.errors import BadInput
 from batching.faults import faults_of
@@ -81,14 +80,6 @@ class JobSettings(BaseModel):
         if taken := sorted(_OF_THE_COLUMNS & value.keys()):
             raise ValueError(f"{', '.join(taken)} cannot be set here, they come from the rows")
         return value
-
-    @model_validator(mode="after")
-    def _check_deliverable(self) -> "JobSettings":
-        if self.delivery_config is not None:
-            reason = why_not_deliverable(self.delivery_config)
-            if reason is not None:
-                raise ValueError(reason)
-        return self
 
 
 def read_job_settings(text: bytes) -> JobSettings:

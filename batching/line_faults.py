@@ -41,6 +41,7 @@ class RefusalCode(StrEnum):
     MISSING_INPUT = "missing_input"
     INVALID_DESTINATION = "invalid_destination"
     DESTINATION_NOT_AVAILABLE = "destination_not_available"
+    """It needs a broker, or a name, that this installation does not have."""
     LINE_TOO_LARGE = "line_too_large"
     INVALID_ROW = "invalid_row"
     """A row of a table that does not fit its header."""

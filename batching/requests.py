@@ -5,7 +5,7 @@ or doubt everything unusual, and what they doubt goes to `find_fault`, which loo
 whole line and names every fault. A line without faults is a request after all.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from batching.destinations import canonical_json, parse_destination, why_not_deliverable
+from batching.destinations import Reach, canonical_json, parse_destination
 from batching.endpoints import ENDPOINTS, Endpoint
 from batching.errors import BadInput
 from batching.line_faults import (
@@ -73,11 +73,13 @@ class ReadingRules:
     safety_per_mille: int = 1_100
     assumed_output_tokens: int = 500
     largest_line_bytes: int = 190_000_000
+    reach: Reach = field(default_factory=Reach)
 
     @classmethod
-    def of(cls, settings: Settings) -> "ReadingRules":
+    def of(cls, settings: Settings, *, reach: Reach) -> "ReadingRules":
         """Return the rules that these settings make."""
         return cls(
+            reach=reach,
             safety_per_mille=per_mille(settings.token_safety_factor),
             assumed_output_tokens=settings.assumed_output_tokens,
             largest_line_bytes=settings.batch_max_bytes,
@@ -184,7 +186,9 @@ def _completed(
     if wire_bytes > rules.largest_line_bytes:
         return _too_large(wire_bytes, rules)
     payload_hash = xxh3_64_intdigest(body_bytes, reader.hash_seed)
-    destination = _destination_of(envelope.delivery_config) if envelope.delivery_config else None
+    destination = (
+        _destination_of(envelope.delivery_config, rules.reach) if envelope.delivery_config else None
+    )
     if isinstance(destination, Refusal):
         return destination
     if destination is not None:
@@ -227,21 +231,21 @@ def _too_large(wire_bytes: int, rules: ReadingRules) -> Refusal:
     )
 
 
-def _destination_of(raw: msgspec.Raw) -> str | Refusal | None:
+def _destination_of(raw: msgspec.Raw, reach: Reach) -> str | Refusal | None:
     if raw == _NULL:
         return None
     config = bytes(raw)
     if len(config) > _LONGEST_KEPT_DESTINATION:
-        return _read_destination(config)
-    return _known_destination(config)
+        return _read_destination(config, reach)
+    return _known_destination(config, reach)
 
 
-def _read_destination(config: bytes) -> str | Refusal:
+def _read_destination(config: bytes, reach: Reach) -> str | Refusal:
     try:
         destination = parse_destination(config)
     except BadInput as error:
         return Refusal(code=RefusalCode.INVALID_DESTINATION, reason=str(error))
-    if (reason := why_not_deliverable(destination)) is not None:
+    if (reason := reach.why_not(destination)) is not None:
         return Refusal(code=RefusalCode.DESTINATION_NOT_AVAILABLE, reason=reason)
     return canonical_json(destination)
 

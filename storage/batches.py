@@ -32,7 +32,6 @@ class Batch:
     intent_at: datetime | None
     post_ended_at: datetime | None
     first_absent_at: datetime | None
-    fenced_at: datetime | None
     provider_status: str | None
     provider_completed: int | None
     output_file_id: str | None
@@ -50,7 +49,7 @@ class Batch:
 _COLUMNS = (
     "batch_id, lane_id, account, endpoint, model, state, requests, bytes, tokens, "
     "create_attempt, token_refusals, failures, not_before, input_file_id, provider_id, "
-    "intent_at, post_ended_at, first_absent_at, fenced_at, provider_status, provider_completed, "
+    "intent_at, post_ended_at, first_absent_at, provider_status, provider_completed, "
     "output_file_id, error_file_id, cancel_requested, uploaded_at, submitted_at, "
     "in_progress_at, ended_at, next_poll_at, lost_since, unreadable_since"
 )
@@ -162,7 +161,7 @@ def mark_submitting(
         moved = move(
             transaction, batch_id, BatchState.SUBMITTING,
             create_attempt=attempt + 1, intent_at=now(), post_ended_at=None, not_before=None,
-            first_absent_at=None, fenced_at=None, provider_id=None, provider_status=None,
+            first_absent_at=None, provider_id=None, provider_status=None,
         )  # fmt: skip
         return read_batch_row(transaction, batch_id) if moved else None
 

@@ -18,6 +18,7 @@ completed_at IS NULL AND NOT endless
     AND job_id NOT IN (
         SELECT DISTINCT job_id FROM requests
         WHERE state IN ('pending', 'batched') OR result_id IS NULL)
+    AND job_id NOT IN (SELECT job_id FROM parts WHERE state = 'pending')
     AND job_id NOT IN (SELECT job_id FROM deliveries WHERE state = 'pending')
 """
 

@@ -12,7 +12,6 @@ import numpy as np
 from batching.errors import BadInput
 from batching.jobs import JobSettings
 from batching.requests import ReadingRules, ReadRequest, read_request
-from batching.settings import Settings
 from batching.stopping import check_stop
 from storage.directory import DataDirectory
 from storage.formats import read_chunks
@@ -51,7 +50,7 @@ def take_in(
     *,
     job: str,
     first_segment: int,
-    settings: Settings,
+    rules: ReadingRules,
     accepted_at: datetime,
     job_settings: JobSettings | None = None,
     start_offset: int = 0,
@@ -76,7 +75,7 @@ def take_in(
                 source_ids=[claimed.source_id],
             ) as segments,
         ):
-            intake = _Intake(job, ReadingRules.of(settings), segments, rejected_lines)
+            intake = _Intake(job, rules, segments, rejected_lines)
             intake.lines_read = first_line - 1
             chunks = read_chunks(
                 claimed.path,

@@ -19,6 +19,7 @@ from pyarrow import ArrowException
 from batching.errors import BadInput
 from batching.retry import growing_pause_seconds
 from batching.stopping import check_stop
+from storage.destinations import FILE
 from storage.directory import DataDirectory
 from storage.durable import disk_errors, sync_folder, written_durably
 from storage.ledger import Ledger, Transaction, now
@@ -43,7 +44,7 @@ LONGEST_PAUSE_SECONDS = 600.0
 class Part:
     """The results of one result file that belong to one job."""
 
-    delivery_id: int
+    part_id: int
     job_id: int
     result_id: int
     rows: int
@@ -66,11 +67,11 @@ def pending_parts(reader: Transaction, *, most: int) -> list[Part]:
     """Return parts that are to be delivered, oldest first."""
     rows = reader.rows(
         """
-        SELECT delivery_id, deliveries.job_id, result_id, rows, name AS job, slug, endless,
-            deliveries.created_at
-        FROM deliveries JOIN jobs USING (job_id)
+        SELECT part_id, parts.job_id, result_id, rows, name AS job, slug, endless,
+            parts.created_at
+        FROM parts JOIN jobs USING (job_id)
         WHERE state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= ?)
-        ORDER BY delivery_id LIMIT ?
+        ORDER BY part_id LIMIT ?
         """,
         now(), most,
     )  # fmt: skip
@@ -99,11 +100,11 @@ def deliver_part(ledger: Ledger, part: Part) -> int:
     with ledger.transaction() as transaction:
         transaction.execute(
             """
-            UPDATE deliveries SET state = 'delivered', attempts = attempts + 1,
+            UPDATE parts SET state = 'delivered', attempts = attempts + 1,
                 end_offset = ?, delivered_at = ?, problem = NULL
-            WHERE delivery_id = ? AND state = 'pending'
+            WHERE part_id = ? AND state = 'pending'
             """,
-            end, now(), part.delivery_id,
+            end, now(), part.part_id,
         )  # fmt: skip
     return end - place.offset
 
@@ -111,16 +112,14 @@ def deliver_part(ledger: Ledger, part: Part) -> int:
 def postpone_part(ledger: Ledger, part: Part, *, problem: str) -> None:
     """Record why a part could not be delivered; it is tried again after a growing pause."""
     with ledger.transaction() as transaction:
-        tries = transaction.value(
-            "SELECT attempts + 1 FROM deliveries WHERE delivery_id = ?", part.delivery_id
-        )
+        tries = transaction.value("SELECT attempts + 1 FROM parts WHERE part_id = ?", part.part_id)
         pause_seconds = growing_pause_seconds(
             tries, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS
         )
         transaction.execute(
-            "UPDATE deliveries SET attempts = ?, problem = ?, next_attempt_at = ? "
-            "WHERE delivery_id = ? AND state = 'pending'",
-            tries, problem, now() + timedelta(seconds=pause_seconds), part.delivery_id,
+            "UPDATE parts SET attempts = ?, problem = ?, next_attempt_at = ? "
+            "WHERE part_id = ? AND state = 'pending'",
+            tries, problem, now() + timedelta(seconds=pause_seconds), part.part_id,
         )  # fmt: skip
 
 
@@ -135,7 +134,7 @@ def _begin(transaction: Transaction, directory: DataDirectory, part: Part) -> Pl
     ends = {
         row["file"]: row["end_offset"]
         for row in transaction.rows(
-            "SELECT file, max(coalesce(end_offset, start_offset)) AS end_offset FROM deliveries "
+            "SELECT file, max(coalesce(end_offset, start_offset)) AS end_offset FROM parts "
             "WHERE folder = ? AND file IS NOT NULL GROUP BY file",
             folder,
         )
@@ -147,9 +146,9 @@ def _begin(transaction: Transaction, directory: DataDirectory, part: Part) -> Pl
         number, recorded = _unused_number(directory.outbox / folder, number, known=ends), 0
     place = Place(folder=folder, file=_file_name(number), offset=recorded)
     transaction.execute(
-        "UPDATE deliveries SET folder = ?, file = ?, start_offset = ? "
-        "WHERE delivery_id = ? AND state = 'pending'",
-        place.folder, place.file, place.offset, part.delivery_id,
+        "UPDATE parts SET folder = ?, file = ?, start_offset = ? "
+        "WHERE part_id = ? AND state = 'pending'",
+        place.folder, place.file, place.offset, part.part_id,
     )  # fmt: skip
     return place
 
@@ -190,9 +189,15 @@ def _rows_of(path: Path, job_id: int) -> Iterator[pl.DataFrame]:
         for group in range(file.num_row_groups):
             check_stop()
             rows = pl.DataFrame(file.read_row_group(group))
-            mine = rows.filter(pl.col("job_id") == job_id)
+            mine = rows.filter(_goes_to_file(rows) & (pl.col("job_id") == job_id))
             if mine.height:
                 yield mine
+
+
+def _goes_to_file(rows: pl.DataFrame) -> pl.Expr:
+    """Return which results go to files: all of those of an earlier version."""
+    has_destinations = "destination_id" in rows.columns
+    return pl.col("destination_id") == FILE if has_destinations else pl.lit(True)
 
 
 def _delivered(rows: pl.DataFrame) -> list[bytes]:

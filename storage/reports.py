@@ -72,8 +72,10 @@ def jobs_report(reader: Transaction, *, name: str | None = None) -> list[dict[st
                 count(*) FILTER (WHERE state = 'cancelled') AS cancelled
             FROM requests GROUP BY job_id) AS counts USING (job_id)
         LEFT JOIN (
-            SELECT job_id, sum(rows)::BIGINT AS delivered FROM deliveries
-            WHERE state = 'delivered' GROUP BY job_id) AS parts USING (job_id)
+            SELECT job_id, sum(rows)::BIGINT AS delivered
+            FROM (SELECT job_id, rows, state FROM parts
+                UNION ALL SELECT job_id, 1, state FROM deliveries)
+            WHERE state = 'delivered' GROUP BY job_id) AS brought USING (job_id)
         LEFT JOIN (
             SELECT job_id, sum(rejected)::BIGINT AS rejected FROM sources
             GROUP BY job_id) AS refused USING (job_id)
@@ -154,7 +156,9 @@ _HELD = ("paused", "budget")
 def _undelivered(reader: Transaction) -> list[str]:
     rows = reader.rows(
         "SELECT name, sum(rows)::BIGINT AS results, max(problem) AS problem "
-        "FROM deliveries JOIN jobs USING (job_id) WHERE state = 'pending' "
+        "FROM (SELECT job_id, rows, state, problem FROM parts UNION ALL "
+        "SELECT job_id, 1, state, problem FROM deliveries) JOIN jobs USING (job_id) "
+        "WHERE state = 'pending' "
         "GROUP BY name ORDER BY name LIMIT 3"
     )
     return [

@@ -14,6 +14,8 @@ from batching.retry import RetryLimits
 from storage.answer_files import AnswerIndex, index_answers, write_odd_lines
 from storage.batch_files import odd_lines_path
 from storage.batches import Batch, move, note_in
+from storage.deliveries import add_deliveries
+from storage.destinations import FILE
 from storage.ledger import Ledger, Transaction, now
 from storage.provider_files import dispose_of_files
 from storage.reconciliation import Reconciled, reconcile
@@ -31,7 +33,8 @@ _VERDICT = (
     "length", "status_code", "error_code", *_USAGE,
 )  # fmt: skip
 _FINAL = (
-    "segment", "row_index", "job_id", "custom_id", "state", "file", "offset", "length",
+    "segment", "row_index", "job_id", "destination_id", "custom_id", "state", "file", "offset",
+    "length",
 )  # fmt: skip
 
 CostOf = Callable[[str, pl.DataFrame], Decimal | None]
@@ -103,7 +106,8 @@ def _indexed(batch: Batch, files: dict[int, Path], installation: str) -> AnswerI
 def _members(ledger: Ledger, batch_id: int) -> pl.DataFrame:
     with ledger.transaction() as reader:
         return reader.frame(
-            "SELECT segment, row_index, job_id, custom_id, attempts, returns, cancel_requested "
+            "SELECT segment, row_index, job_id, destination_id, custom_id, attempts, returns, "
+            "cancel_requested "
             "FROM requests WHERE batch_id = ? AND state = 'batched' ORDER BY segment, row_index",
             batch_id,
         )
@@ -209,19 +213,29 @@ def _update_requests(transaction: Transaction, batch_id: int, verdicts: pl.DataF
 def _add_result(
     transaction: Transaction, result_id: int, batch_id: int | None, finals: pl.DataFrame, size: int
 ) -> None:
-    """Record a result file and the duty to deliver it, one delivery a job."""
+    """Record a result file and the duty to deliver what is in it."""
     transaction.execute(
-        "INSERT INTO results VALUES (?, ?, ?, ?, ?)",
+        """
+        INSERT INTO results BY NAME SELECT ? AS result_id, ? AS batch_id, ? AS rows, ? AS bytes,
+            ? AS recorded_at, (SELECT coalesce(max(sequence), 0) + 1 FROM results) AS sequence
+        """,
         result_id, batch_id, finals.height, size, now(),
     )  # fmt: skip
+    _add_parts(transaction, result_id, finals.filter(pl.col("destination_id") == FILE))
+    pushed = finals.filter(pl.col("destination_id") != FILE)
+    if pushed.height:
+        add_deliveries(transaction, result_id, pushed)
+
+
+def _add_parts(transaction: Transaction, result_id: int, finals: pl.DataFrame) -> None:
+    """Record what goes to files, one part a job."""
     jobs = finals.group_by("job_id").len().sort("job_id")
-    first = (transaction.value("SELECT max(delivery_id) FROM deliveries") or 0) + 1
+    first = (transaction.value("SELECT max(part_id) FROM parts") or 0) + 1
     for number, (job_id, rows) in enumerate(jobs.iter_rows()):
         transaction.execute(
             """
-            INSERT INTO deliveries (delivery_id, job_id, result_id, destination, state, rows,
-                created_at, attempts)
-            VALUES (?, ?, ?, 'file', 'pending', ?, ?, 0)
+            INSERT INTO parts (part_id, job_id, result_id, state, rows, created_at, attempts)
+            VALUES (?, ?, ?, 'pending', ?, ?, 0)
             """,
             first + number, job_id, result_id, rows, now(),
         )  # fmt: skip
@@ -245,7 +259,7 @@ def write_own_results_of_requests(ledger: Ledger) -> int:
     with ledger.transaction() as reader:
         waiting = reader.frame(
             """
-            SELECT segment, row_index, job_id, custom_id, requests.state,
+            SELECT segment, row_index, job_id, destination_id, custom_id, requests.state,
                 error_code AS own_code, left(batches.fault_message, $2) AS detail
             FROM requests LEFT JOIN batches
                 ON batches.batch_id = requests.batch_id

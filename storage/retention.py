@@ -9,6 +9,12 @@ from storage.ledger import Ledger, now
 from storage.result_files import result_path
 from storage.segments import segment_path
 
+_UNDELIVERED = (
+    "(SELECT result_id FROM parts WHERE state = 'pending' "
+    "UNION ALL SELECT result_id FROM deliveries WHERE state IN ('pending', 'exhausted'))"
+)
+"""Result files that somebody still waits for, or may replay."""
+
 
 def forget_files(folder: Path, *, keep_days: float) -> int:
     """Delete files that came into the folder longer ago; 0 days keeps all."""
@@ -43,8 +49,8 @@ def forget_batch_files(ledger: Ledger, *, keep_days: float) -> int:
         return 0
     with ledger.transaction() as reader:
         rows = reader.rows(
-            "SELECT batch_id FROM batches WHERE finished_at < ? AND batch_id NOT IN "
-            "(SELECT result_id FROM deliveries WHERE state = 'pending')",
+            "SELECT batch_id FROM batches WHERE finished_at < ? "
+            f"AND batch_id NOT IN {_UNDELIVERED}",
             now() - timedelta(days=keep_days),
         )
     old = [row["batch_id"] for row in rows]
@@ -75,8 +81,8 @@ def forget_requests(ledger: Ledger, *, keep_days: float) -> int:
         )
         results = transaction.rows(
             "SELECT result_id FROM results WHERE recorded_at < ? AND result_id NOT IN "
-            "(SELECT result_id FROM requests WHERE result_id IS NOT NULL) AND result_id NOT IN "
-            "(SELECT result_id FROM deliveries WHERE state = 'pending')",
+            f"(SELECT result_id FROM requests WHERE result_id IS NOT NULL) AND result_id NOT IN "
+            f"{_UNDELIVERED}",
             cutoff,
         )
     for row in segments:

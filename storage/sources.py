@@ -10,7 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from batching.jobs import JobSettings, slug
+from batching.destinations import canonical_json
+from batching.jobs import DEFAULT_JOB, JobSettings, slug
+from storage.destinations import destinations_of_segment, ensure_destinations
 from storage.ledger import Ledger, Transaction, now
 from storage.repeats import Repeat
 from storage.segment_reading import segment_metadata
@@ -73,7 +75,8 @@ def choose_job(ledger: Ledger, *, stem: str, settings: JobSettings, source_id: s
         match = next((row for row in taken.values() if row["label"] == settings.label), None)
         if match is not None:
             return JobChoice(name=match["name"], job_id=match["job_id"])
-    name = next(_free_names(settings.label or stem, set(taken)))
+    # The name of the job of the doors is never a file's.
+    name = next(_free_names(settings.label or stem, {*taken, DEFAULT_JOB}))
     return JobChoice(name=name, job_id=None)
 
 
@@ -160,11 +163,16 @@ def record_source(
             },
             schema={"segment": pl.Int32, "row_index": pl.Int32},
         )
+        default = _default_destination(transaction, job_id, settings)
         with transaction.table("left_out", left_out):
             for segment in segments:
-                _insert_lanes(transaction, segment, account)
+                insert_lanes(transaction, segment, account)
+                ensure_destinations(transaction, destinations_of_segment(transaction, segment))
                 for first_row in range(0, segment.rows, ROWS_AN_INSERT):
-                    _insert_requests(transaction, segment, first_row, job_id, account)
+                    _insert_requests(
+                        transaction, segment, first_row,
+                        job_id=job_id, account=account, default=default,
+                    )  # fmt: skip
                 transaction.execute(
                     "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)",
                     segment.number, source.source_id, source.part,
@@ -234,14 +242,17 @@ def recent_sources(reader: Transaction, *, since: datetime) -> list[dict[str, An
 def _begin_job(transaction: Transaction, job: JobChoice, settings: JobSettings) -> int:
     job_id = (transaction.value("SELECT max(job_id) FROM jobs") or 0) + 1
     transaction.execute(
-        "INSERT INTO jobs VALUES (?, ?, ?, ?, false, false, NULL, ?, ?, NULL, NULL)",
-        job_id, job.name, slug(job.name), settings.label, settings.max_wait_seconds, now(),
+        "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, false, ?, ?, ?, NULL, NULL)",
+        job_id, job.name, slug(job.name), settings.label, False,
+        None if settings.delivery_config is None else canonical_json(settings.delivery_config),
+        settings.max_wait_seconds, now(),
     )  # fmt: skip
     transaction.record_move("job", job.name, "open")
     return int(job_id)
 
 
-def _insert_lanes(transaction: Transaction, segment: WrittenSegment, account: str) -> None:
+def insert_lanes(transaction: Transaction, segment: WrittenSegment, account: str) -> None:
+    """Record the lanes of a segment's requests that are not known yet."""
     transaction.execute(
         """
         INSERT INTO lanes
@@ -257,19 +268,40 @@ def _insert_lanes(transaction: Transaction, segment: WrittenSegment, account: st
     )  # fmt: skip
 
 
+def _default_destination(
+    transaction: Transaction, job_id: int, settings: JobSettings
+) -> str | None:
+    """Return where results go whose requests do not say it: the source's word, then the job's."""
+    if settings.delivery_config is not None:
+        config = canonical_json(settings.delivery_config)
+    else:
+        config = transaction.value("SELECT delivery_config FROM jobs WHERE job_id = ?", job_id)
+    if config is not None:
+        ensure_destinations(transaction, [config])
+    return None if config is None else str(config)
+
+
 def _insert_requests(
-    transaction: Transaction, segment: WrittenSegment, first_row: int, job_id: int, account: str
+    transaction: Transaction,
+    segment: WrittenSegment,
+    first_row: int,
+    *,
+    job_id: int,
+    account: str,
+    default: str | None,
 ) -> None:
     transaction.execute(
         """
-        INSERT INTO requests
-        SELECT $1, fresh.file_row_number, $2, lane_id, custom_id, id_hash, payload_hash,
-            delivery_config, wire_bytes, tokens, output_tokens, embedding_inputs,
-            accepted_at::TIMESTAMP, 'pending', false, NULL, 0, 0,
-            NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        INSERT INTO requests BY NAME
+        SELECT $1 AS segment, fresh.file_row_number AS row_index, $2 AS job_id, lane_id,
+            custom_id, id_hash, payload_hash, coalesce(destination_id, 0) AS destination_id,
+            wire_bytes, tokens, output_tokens AS expected_output_tokens, embedding_inputs,
+            accepted_at::TIMESTAMP AS accepted_at, 'pending' AS state,
+            false AS cancel_requested, 0 AS attempts, 0 AS returns
         FROM read_parquet($3, file_row_number = true) AS fresh
         JOIN lanes ON lanes.account = $4 AND lanes.endpoint = fresh.url
             AND lanes.model = fresh.model
+        LEFT JOIN destinations ON destinations.config = coalesce(fresh.delivery_config, $7)
         WHERE NOT EXISTS (
             SELECT 1 FROM left_out
             WHERE left_out.segment = $1 AND left_out.row_index = fresh.file_row_number)
@@ -277,6 +309,7 @@ def _insert_requests(
         ORDER BY fresh.file_row_number
         """,
         segment.number, job_id, segment.path, account, first_row, first_row + ROWS_AN_INSERT,
+        default,
     )  # fmt: skip
 
 

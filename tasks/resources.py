@@ -13,11 +13,13 @@ from batching.lifecycle import BatchState
 from batching.planning import BatchLimits, TokenRates
 from batching.prices import Price, PriceTable
 from batching.provider import TokenUsage
+from batching.requests import ReadingRules
 from batching.retry import RetryLimits
 from batching.settings import Settings
 from batching.token_limits import TokenLimit, TokenLimitTable, limit_for
 from clients.openai_batches import OpenAIBatches
 from storage.batches import Batch, batches_in
+from storage.destination_table import reach_of
 from storage.directory import DataDirectory
 from storage.lanes import SubmissionPolicy
 from storage.ledger import Ledger
@@ -58,6 +60,12 @@ class Resources:
         client = self.__dict__.pop("provider", None)
         if client is not None:
             client.close()
+
+    @property
+    def reading_rules(self) -> ReadingRules:
+        """How request lines are read; named destinations count as they are defined now."""
+        reach = reach_of(self.directory, self.settings)
+        return ReadingRules.of(self.settings, reach=reach)
 
     @cached_property
     def prices(self) -> PriceTable:

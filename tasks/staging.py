@@ -7,6 +7,7 @@ from pathlib import Path
 from batching.errors import BadInput
 from batching.jobs import JobSettings, job_name_of
 from batching.line_faults import Refusal, RefusalCode
+from batching.requests import ReadingRules
 from batching.stopping import check_stop
 from storage.durable import move, remove_leftovers
 from storage.formats import lines_at
@@ -124,7 +125,10 @@ def _has_grown(claimed: ClaimedFile, progress: Progress) -> bool:
 def _take_in_part(
     claimed: ClaimedFile, job_settings: JobSettings, progress: Progress
 ) -> TakenSource:
-    ledger, directory = resources().ledger, resources().directory
+    ledger, directory, rules = (
+        resources().ledger, resources().directory, resources().reading_rules,
+    )  # fmt: skip
+    _check_reach(job_settings, rules)
     job = choose_job(
         ledger, stem=job_name_of(claimed.name), settings=job_settings, source_id=claimed.source_id
     )
@@ -134,7 +138,7 @@ def _take_in_part(
         claimed,
         job=job.name,
         first_segment=next_segment(ledger, directory.segments),
-        settings=resources().settings,
+        rules=rules,
         accepted_at=now(),
         job_settings=job_settings,
         start_offset=progress.end_offset if progress.parts else 0,
@@ -147,6 +151,13 @@ def _take_in_part(
         if earlier is not None:
             return _drop_known(claimed, taken, source, earlier)
     return _record(claimed, taken, source, job=job, job_settings=job_settings)
+
+
+def _check_reach(job_settings: JobSettings, rules: ReadingRules) -> None:
+    if job_settings.delivery_config is not None:
+        reason = rules.reach.why_not(job_settings.delivery_config)
+        if reason is not None:
+            raise BadInput(f"the side file cannot be used: {reason}")
 
 
 def _record(

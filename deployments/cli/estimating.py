@@ -14,7 +14,8 @@ from batching.prices import PriceTable
 from batching.requests import ReadingRules
 from batching.settings import Settings
 from batching.token_limits import LimitSource, TokenLimit, TokenLimitTable, limit_for
-from deployments.cli.surroundings import load_settings, out, print_json, say
+from deployments.cli.surroundings import data_directory, load_settings, out, print_json, say
+from storage.destination_table import reach_of
 from storage.estimates import FileEstimate, estimate_file
 
 
@@ -26,7 +27,7 @@ def show_estimate(paths: Sequence[Path], *, as_json: bool) -> int:
             raise BadInput(f"there is no file {path}: nothing was estimated")
     prices = PriceTable.load(settings.price_table)
     estimator = _estimator(settings, prices)
-    rules = ReadingRules.of(settings)
+    rules = ReadingRules.of(settings, reach=reach_of(data_directory(settings), settings))
     files = []
     for path in paths:
         estimator, file = estimate_file(path, estimator, rules)

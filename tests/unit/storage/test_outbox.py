@@ -110,13 +110,13 @@ def test_delivering_a_part_that_was_delivered_leaves_its_record_alone(store: Sto
     answered(store)
     (part,) = parts(store)
     deliver_part(store.ledger, part)
-    before = store.rows("SELECT * FROM deliveries")
+    before = store.rows("SELECT * FROM parts")
     assert before[0]["start_offset"] == 0
     assert (
         before[0]["end_offset"] == (store.directory.outbox / "job" / "results.jsonl").stat().st_size
     )
     deliver_part(store.ledger, part)
-    assert store.rows("SELECT * FROM deliveries") == before
+    assert store.rows("SELECT * FROM parts") == before
 
 
 def grow(store: Store, number: int) -> None:
@@ -198,7 +198,7 @@ def test_the_job_that_never_ends_gets_a_folder_a_day_and_keeps_to_it_after_midni
 ) -> None:
     answered(store)
     store.run("UPDATE jobs SET endless = true")
-    store.run("UPDATE deliveries SET created_at = ?", datetime(2026, 3, 1, 23, 59, tzinfo=UTC))
+    store.run("UPDATE parts SET created_at = ?", datetime(2026, 3, 1, 23, 59, tzinfo=UTC))
     killed_after_appending(store)
     store.deliver()
     assert store.outbox_ids("job/2026-03-01/results.jsonl") == ["id-0", "id-1", "id-2"]
@@ -215,13 +215,13 @@ def test_a_part_that_cannot_be_written_waits_and_the_others_go(store: Store) -> 
     postpone_part(store.ledger, blocked, problem="in the way")
     assert parts(store) == [free]
     deliver_part(store.ledger, free)
-    (row,) = store.rows("SELECT attempts, problem FROM deliveries WHERE state = 'pending'")
+    (row,) = store.rows("SELECT attempts, problem FROM parts WHERE state = 'pending'")
     assert tuple(row.values()) == (1, "in the way")
     (store.directory.outbox / "blocked").unlink()
-    store.run("UPDATE deliveries SET next_attempt_at = NULL")
+    store.run("UPDATE parts SET next_attempt_at = NULL")
     assert store.deliver() == 1
     assert store.outbox_ids("blocked/results.jsonl") == ["a-0", "a-1"]
-    assert store.value("SELECT count(problem) FROM deliveries") == 0
+    assert store.value("SELECT count(problem) FROM parts") == 0
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut"])

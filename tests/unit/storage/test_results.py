@@ -82,7 +82,7 @@ def test_collecting_twice_changes_nothing(store: Store) -> None:
     wires = store.wire_ids(batch)
     lines = [success_line(wire) for wire in wires]
     store.collect(batch, [*lines, b"odd"])
-    tables = ("requests", "batches", "results", "deliveries")
+    tables = ("requests", "batches", "results", "parts")
     before = [store.rows(f"SELECT * FROM {table}") for table in tables]
     kept = result_path(store.directory, 1).read_bytes()
     odd = odd_lines_path(store.directory, 1).read_bytes()
@@ -105,7 +105,7 @@ def test_a_crash_between_result_file_and_ledger_is_made_good(
     monkeypatch.undo()
     assert store.answer_all(batch).succeeded == 4
     assert result_path(store.directory, 1).read_bytes() == first
-    assert store.value("SELECT count(*) FROM deliveries") == 1
+    assert store.value("SELECT count(*) FROM parts") == 1
 
 
 def test_an_error_while_merging_leaves_the_batch_to_be_collected_again(store: Store) -> None:
@@ -143,7 +143,7 @@ def test_a_batch_without_any_file_gives_its_requests_back(store: Store) -> None:
     found = store.collect(store.ended())
     assert (found.returned, found.succeeded) == (3, 0)
     assert not result_path(store.directory, 1).exists()
-    assert store.value("SELECT count(*) FROM deliveries") == 0
+    assert store.value("SELECT count(*) FROM parts") == 0
     assert store.states() == {"pending": 3}
 
 
@@ -172,7 +172,7 @@ def test_results_of_our_own_are_written_once(store: Store) -> None:
     kept = result_rows(store, -1)
     assert kept["custom_id"].to_list() == ['a "quoted" \U0001f642 id']
     assert json.loads(kept["line"][0])["error"]["code"] == "obm_cancelled"
-    deliveries = store.rows("SELECT result_id, rows FROM deliveries ORDER BY delivery_id")
+    deliveries = store.rows("SELECT result_id, rows FROM parts ORDER BY part_id")
     assert [tuple(row.values()) for row in deliveries] == [(-1, 1), (-2, 2)]
 
 
@@ -188,7 +188,7 @@ def test_a_crash_before_own_results_are_recorded_is_made_good(
     assert store.value("SELECT count(result_id) FROM requests") == 0
     monkeypatch.undo()
     assert write_own_results_of_requests(store.ledger) == 2
-    assert store.value("SELECT count(*) FROM deliveries") == 1
+    assert store.value("SELECT count(*) FROM parts") == 1
 
 
 def test_a_refused_batch_tells_its_requests_what_the_provider_said(store: Store) -> None:
@@ -207,7 +207,7 @@ def test_every_job_of_a_batch_gets_a_delivery_of_its_own(store: Store) -> None:
     store.take_in(chat_lines(3), name="one", source_id="s1")
     store.take_in(chat_lines(2), name="two", source_id="s2")
     store.answer_all(store.ended())
-    rows = store.rows("SELECT job_id, rows FROM deliveries ORDER BY job_id")
+    rows = store.rows("SELECT job_id, rows FROM parts ORDER BY job_id")
     assert [tuple(row.values()) for row in rows] == [(1, 3), (2, 2)]
 
 

@@ -135,6 +135,6 @@ def test_one_part_that_cannot_be_written_does_not_hold_up_the_others(
     with store.ledger.transaction() as reader:
         assert pending_parts(reader, most=9) == []
     in_the_way.unlink()
-    store.run("UPDATE deliveries SET next_attempt_at = NULL")
+    store.run("UPDATE parts SET next_attempt_at = NULL")
     assert deliver_to_files.fn() == {"blocked": 2}
     assert complete_jobs.fn() == ["blocked"]

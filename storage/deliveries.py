@@ -1,0 +1,151 @@
+"""Deliveries: one for each result that is pushed, from the moment it is known to its end.
+
+The owner of the deliver flow is the only one who sends, so what is due and under way is known
+to it alone: nothing marks a delivery as being sent, and after a crash it is simply due again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from batching.deliveries import Message, idempotency_key
+from batching.wire import RequestRef, encode_wire_id
+from storage.directory import DataDirectory
+from storage.ledger import Ledger, Transaction, now
+from storage.result_files import delivered_line, result_path
+from storage.result_reading import read_range
+
+_KEY = ["segment", "row_index"]
+_LINE_COLUMNS = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
+_DUE = "deliveries.state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= $1)"
+_LEFT_ALONE = "targets.open_until IS NOT NULL AND targets.open_until > $1"
+
+ATTEMPT_COLUMNS = {
+    "delivery_id": pl.Int64,
+    "attempted_at": pl.Datetime("us"),
+    "outcome": pl.String,
+    "status_code": pl.Int16,
+    "duration_milliseconds": pl.Int32,
+    "excerpt": pl.String,
+    "state": pl.String,
+    "next_attempt_at": pl.Datetime("us"),
+}
+"""One row an attempt, with the state that follows from it (times in UTC without a zone)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DueTarget:
+    """A target for which deliveries are due now."""
+
+    target: str
+    kind: str
+    due: int
+    openings: int
+    """How often in a row its circuit breaker has opened; above 0 it is tried with care."""
+
+
+def add_deliveries(transaction: Transaction, result_id: int, finals: pl.DataFrame) -> None:
+    """Record the duty to push these results, one delivery each."""
+    with transaction.table("pushed", finals.select(*_KEY, "job_id", "destination_id")):
+        transaction.execute(
+            """
+            INSERT INTO deliveries BY NAME
+            SELECT (SELECT coalesce(max(delivery_id), 0) FROM deliveries)
+                    + row_number() OVER (ORDER BY segment, row_index) AS delivery_id,
+                job_id, segment, row_index, $1 AS result_id, destination_id,
+                'pending' AS state, $2::TIMESTAMP AS created_at, 0 AS attempts
+            FROM pushed
+            """,
+            result_id, now(),
+        )  # fmt: skip
+
+
+def due_targets(reader: Transaction, *, at: datetime) -> list[DueTarget]:
+    """Return the targets that have deliveries due and are not left alone now."""
+    rows = reader.rows(
+        f"""
+        SELECT target, any_value(targets.kind) AS kind, count(*) AS due,
+            any_value(openings) AS openings
+        FROM deliveries JOIN destinations USING (destination_id) JOIN targets USING (target)
+        WHERE {_DUE} AND NOT ({_LEFT_ALONE})
+        GROUP BY target ORDER BY target
+        """,
+        at,
+    )
+    return [DueTarget(**row) for row in rows]
+
+
+def due_deliveries(
+    reader: Transaction, target: str, *, at: datetime, most: int, under_way: pl.Series
+) -> pl.DataFrame:
+    """Return deliveries of the target that are due, new ones before retries.
+
+    `under_way` holds the ids of those that were taken and are not recorded yet.
+    """
+    with reader.table("under_way", pl.DataFrame({"delivery_id": under_way.cast(pl.Int64)})):
+        return reader.frame(
+            f"""
+            SELECT delivery_id, segment, row_index, result_id, config, attempts, created_at,
+                disabled_at IS NOT NULL AS is_disabled
+            FROM deliveries JOIN destinations USING (destination_id)
+            WHERE target = $2 AND {_DUE}
+                AND NOT EXISTS (SELECT 1 FROM under_way
+                    WHERE under_way.delivery_id = deliveries.delivery_id)
+            ORDER BY attempts > 0, delivery_id LIMIT $3
+            """,
+            at, target, most,
+        )  # fmt: skip
+
+
+def messages_of(
+    directory: DataDirectory, installation: str, due: pl.DataFrame
+) -> Iterator[Message]:
+    """Yield the messages of these deliveries, read from the result files they lie in."""
+    for (result_id,), rows in due.group_by("result_id", maintain_order=True):
+        number = int(str(result_id))
+        lines = read_range(result_path(directory, number), rows, _LINE_COLUMNS)
+        for row in rows.join(lines, on=_KEY, how="inner", maintain_order="left").iter_rows(
+            named=True
+        ):
+            ref = RequestRef(segment=row["segment"], row=row["row_index"])
+            yield Message(
+                delivery_id=row["delivery_id"],
+                key=idempotency_key(installation, ref, number),
+                request_id=encode_wire_id(installation, ref),
+                custom_id=row["custom_id"],
+                payload=delivered_line(
+                    row["line"], row["id_start"], row["id_end"], row["custom_id"]
+                ),
+            )
+
+
+def record_attempts(ledger: Ledger, attempts: pl.DataFrame) -> int:
+    """Record these attempts (columns: `ATTEMPT_COLUMNS`) and move their deliveries on.
+
+    Returns how many deliveries moved: one that an operator has cancelled meanwhile stays as it is.
+    """
+    if not attempts.height:
+        return 0
+    with ledger.transaction() as transaction, transaction.table("tried", attempts):
+        transaction.execute(
+            """
+            INSERT INTO attempts
+            SELECT tried.delivery_id, deliveries.attempts + 1, attempted_at, tried.outcome,
+                status_code, duration_milliseconds, excerpt
+            FROM tried JOIN deliveries USING (delivery_id)
+            """
+        )
+        return transaction.execute(
+            """
+            UPDATE deliveries SET attempts = attempts + 1, state = tried.state,
+                outcome = tried.outcome, problem = CASE WHEN tried.outcome = 'success' THEN NULL
+                    ELSE coalesce(tried.excerpt, tried.outcome) END,
+                next_attempt_at = tried.next_attempt_at,
+                finished_at = CASE WHEN tried.state = 'pending' THEN NULL
+                    ELSE tried.attempted_at END
+            FROM tried WHERE deliveries.delivery_id = tried.delivery_id
+                AND deliveries.state = 'pending'
+            """
+        )
