@@ -93,7 +93,9 @@ def unfinished_jobs(reader: Transaction, job_ids: Collection[int]) -> list[dict[
                 count(*) FILTER (WHERE state IN ('pending', 'batched') OR result_id IS NULL) AS open
             FROM requests GROUP BY job_id) AS counts USING (job_id)
         LEFT JOIN (
-            SELECT job_id, count(*) AS undelivered FROM (SELECT job_id, state FROM parts UNION ALL SELECT job_id, state FROM deliveries)
+            SELECT job_id, count(*) AS undelivered
+            FROM (SELECT job_id, state FROM parts
+                UNION ALL SELECT job_id, state FROM deliveries)
             WHERE state = 'pending' GROUP BY job_id) AS waiting USING (job_id)
         WHERE list_contains(?, job_id) AND (
             coalesce(open, 0) > 0 OR coalesce(undelivered, 0) > 0

@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 
 from batching.destinations import (
-    DELIVERABLE_TYPES,
+    Reach,
     canonical_json,
     parse_destination,
     read_destination,
-    why_not_deliverable,
+    target_of,
 )
 from batching.errors import BadInput
 
@@ -85,10 +85,32 @@ def test_a_text_that_is_no_plain_object_is_refused(text: str) -> None:
         parse_destination(text)
 
 
-def test_only_what_can_be_delivered_is_accepted() -> None:
-    file = read_destination({"type": "file"})
-    named = read_destination({"type": "named", "name": "n"})
-    assert frozenset({"file"}) == DELIVERABLE_TYPES
-    assert why_not_deliverable(file) is None
-    assert "files only" in str(why_not_deliverable(named))
-    assert json.loads(canonical_json(named))["name"] == "n"
+def test_only_what_is_set_up_can_be_delivered_to() -> None:
+    queue = read_destination({"type": "rabbitmq", "rabbitmq_queue": "q"})
+    named = read_destination({"type": "named", "name": "crm"})
+    nothing, everything = Reach(), Reach(names=frozenset({"crm"}), has_broker=True)
+    assert nothing.why_not(read_destination({"type": "file"})) is None
+    assert "RABBITMQ_URL" in str(nothing.why_not(queue))
+    assert "'crm'" in str(nothing.why_not(named))
+    assert everything.why_not(queue) is everything.why_not(named) is None
+    assert json.loads(canonical_json(named))["name"] == "crm"
+
+
+@pytest.mark.parametrize(
+    ("config", "target"),
+    [
+        ({"type": "file"}, "file"),
+        (
+            {"type": "webhook", "webhook_url": "HTTPS://Example.com/a?b=1"},
+            "https://example.com:443",
+        ),
+        ({"type": "webhook", "webhook_url": "http://u:p@h:81/a"}, "http://h:81"),
+        ({"type": "webhook", "webhook_url": "http://[::1]/"}, "http://[::1]:80"),
+        ({"type": "rabbitmq", "rabbitmq_queue": "q"}, "q"),
+        ({"type": "rabbitmq", "exchange": "x", "routing_key": "k"}, "x/k"),
+        ({"type": "named", "name": "crm"}, "crm"),
+    ],
+)
+def test_addresses_of_one_server_share_a_target(config: dict[str, str], target: str) -> None:
+    found = target_of(read_destination(config))
+    assert found == (target if config["type"] == "file" else f"{config['type']}:{target}")

@@ -36,7 +36,6 @@ def test_a_side_file_sets_label_destination_wait_and_table_defaults() -> None:
         (b'{"max_wait_seconds":-1}', "max_wait_seconds"),
         (b'{"url":"/v1/videos"}', "must be one of"),
         (b'{"delivery_config":{"type":"file","x":1}}', "delivery_config.x"),
-        (b'{"delivery_config":{"type":"named","name":"n"}}', "files only"),
         (b'{"parameters":{"model":"m"}}', "parameters: model"),
         (b'{"custom_id":"hash"}', "custom_id"),
     ],

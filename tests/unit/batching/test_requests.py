@@ -116,9 +116,14 @@ def test_a_plain_line_becomes_a_request_with_everything_computed() -> None:
         (line_of(delivery_config={}), "invalid_destination", "type"),
         (line_of(delivery_config="file"), "invalid_destination", "object"),
         (
-            line_of(delivery_config={"type": "webhook", "webhook_url": "http://a"}),
+            line_of(delivery_config={"type": "rabbitmq", "rabbitmq_queue": "q"}),
             "destination_not_available",
-            "files only",
+            "RABBITMQ_URL",
+        ),
+        (
+            line_of(delivery_config={"type": "named", "name": "crm"}),
+            "destination_not_available",
+            "'crm'",
         ),
     ],
 )

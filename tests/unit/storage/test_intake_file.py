@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from xxhash import xxh3_64_intdigest
 
+from batching.destinations import Reach
 from batching.errors import BadInput, StopRequested
 from batching.jobs import JobSettings
 from batching.line_faults import Refusal, RefusalCode
+from batching.requests import ReadingRules
 from batching.settings import Settings
 from batching.stopping import stop_signal
 from storage import intake_file, segments
@@ -58,7 +60,8 @@ def taken(
     directory: DataDirectory, claimed: ClaimedFile, settings: Settings, **changes: Any
 ) -> TakenIn:
     arguments = {"job": "j", "first_segment": 5, "accepted_at": ACCEPTED_AT, **changes}
-    return take_in(directory, claimed, settings=settings, **arguments)
+    rules = ReadingRules.of(settings, reach=Reach())
+    return take_in(directory, claimed, rules=rules, **arguments)
 
 
 def rows_of(result: TakenIn) -> list[dict[str, Any]]:
@@ -234,7 +237,7 @@ def test_what_a_killed_process_left_does_not_disturb_the_next_try(
 import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from batching.settings import Settings
+from batching.requests import ReadingRules
 from storage import intake_file
 from storage.directory import DataDirectory
 from storage.staging import claimed_sources
@@ -243,7 +246,7 @@ intake_file.check_stop = lambda: next(chunks, None) is None and os.kill(os.getpi
 directory = DataDirectory(Path(sys.argv[1]))
 (claimed,) = claimed_sources(directory)
 intake_file.take_in(directory, claimed, job="j", first_segment=5,
-    settings=Settings(_env_file=None), accepted_at=datetime.now(UTC))
+    rules=ReadingRules(), accepted_at=datetime.now(UTC))
 """
     killed = subprocess.run([sys.executable, "-c", program, directory.root], check=False)
     assert killed.returncode == -9
@@ -287,7 +290,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from batching.settings import Settings
+from batching.requests import ReadingRules
 from storage.directory import DataDirectory
 from storage.intake_file import take_in
 from storage.staging import claim
@@ -299,7 +302,7 @@ with (directory.inbox / "x.jsonl").open("w") as file:
         file.write('{"custom_id":"%d","method":"POST","url":"/v1/chat/completions","body":%s}\\n'
             % (number, body))
 result = take_in(directory, claim(directory, directory.inbox / "x.jsonl"), job="j",
-    first_segment=1, settings=Settings(_env_file=None), accepted_at=datetime.now(UTC))
+    first_segment=1, rules=ReadingRules(), accepted_at=datetime.now(UTC))
 assert result.accepted == int(sys.argv[2])
 assert "pandas" not in sys.modules, "pandas takes 60 MB and 0.3 s"
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

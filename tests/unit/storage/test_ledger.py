@@ -156,10 +156,10 @@ def test_a_migration_copies_the_ledger_first(store: Store, monkeypatch: pytest.M
     monkeypatch.setattr(ledger_module, "migrations", lambda: steps)
     Ledger.open(store.directory)
     assert store.value("SELECT note FROM jobs") == "new"
-    assert store.value("SELECT value FROM meta WHERE key = 'schema_version'") == "2"
-    (copy,) = store.directory.backups.glob("*-before-schema-2.duckdb")
+    assert store.value("SELECT value FROM meta WHERE key = 'schema_version'") == str(len(steps))
+    (copy,) = store.directory.backups.glob(f"*-before-schema-{len(steps)}.duckdb")
     with duckdb.connect(str(copy), read_only=True) as old:
-        assert schema_version(old) == 1
+        assert schema_version(old) == len(steps) - 1
         assert old.execute("SELECT count(*) FROM requests").fetchone() == (3,)
 
 
