@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -31,12 +32,35 @@ def jobs_to_complete(reader: Transaction) -> list[dict[str, Any]]:
 def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> bool:
     """Write `results.sorted.jsonl` and `summary.json` of a job and record its completion.
 
+    A job of which no result goes to files gets no folder.
     Returns whether it is complete: a further source may have come in meanwhile. BadInput says
     which file stands in the way; other jobs can still be completed.
     """
-    folder = ledger.directory.outbox / slug
     moment = now()
     summary = _summary(ledger, job_id, moment)
+    if not _is_only_pushed(ledger, job_id):
+        _write_files(ledger, job_id, ledger.directory.outbox / slug, summary)
+    with ledger.transaction() as transaction:
+        completed = transaction.execute(
+            f"UPDATE jobs SET completed_at = ? WHERE job_id = ? AND {_IS_READY}", moment, job_id
+        )
+        if completed:
+            transaction.record_move("job", summary["job"], "completed", source="open")
+    return bool(completed)
+
+
+def _is_only_pushed(ledger: Ledger, job_id: int) -> bool:
+    with ledger.transaction() as reader:
+        return bool(
+            reader.value(
+                "SELECT count(*) = count(*) FILTER (WHERE destination_id <> 0) "
+                "AND count(*) > 0 FROM requests WHERE job_id = ?",
+                job_id,
+            )
+        )
+
+
+def _write_files(ledger: Ledger, job_id: int, folder: Path, summary: dict[str, Any]) -> None:
     try:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,13 +72,6 @@ def complete_job(ledger: Ledger, *, job_id: int, slug: str) -> bool:
             f"the results of job {summary['job']!r} are delivered in results.jsonl but cannot be "
             f"sorted and summed up: {error}"
         ) from error
-    with ledger.transaction() as transaction:
-        completed = transaction.execute(
-            f"UPDATE jobs SET completed_at = ? WHERE job_id = ? AND {_IS_READY}", moment, job_id
-        )
-        if completed:
-            transaction.record_move("job", summary["job"], "completed", source="open")
-    return bool(completed)
 
 
 def _places(ledger: Ledger, job_id: int) -> Look:
@@ -62,7 +79,7 @@ def _places(ledger: Ledger, job_id: int) -> Look:
 
     def look(segment: int, row_index: int) -> pl.DataFrame:
         with ledger.transaction() as reader:
-            return answered_after(reader, job_id, segment, row_index)
+            return answered_after(reader, job_id, segment, row_index, files_only=True)
 
     return look
 

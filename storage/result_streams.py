@@ -34,16 +34,22 @@ def count_answered(reader: Transaction, job_id: int) -> int:
     )
 
 
-def answered_after(reader: Transaction, job_id: int, segment: int, row_index: int) -> pl.DataFrame:
-    """Return where the job's next results lie, in input order, `ROWS_A_LOOK` of them at most."""
+def answered_after(
+    reader: Transaction, job_id: int, segment: int, row_index: int, *, files_only: bool = False
+) -> pl.DataFrame:
+    """Return where the job's next results lie, in input order, `ROWS_A_LOOK` of them at most.
+
+    With `files_only` those that are pushed somewhere else are left out.
+    """
     return reader.frame(
         """
         SELECT segment, row_index, result_id, coalesce(result_bytes, 0)::INTEGER AS size
         FROM requests WHERE job_id = $1 AND result_id IS NOT NULL
             AND (segment > $2 OR (segment = $2 AND row_index > $3))
+            AND (NOT $5 OR destination_id = 0)
         ORDER BY segment, row_index LIMIT $4
         """,
-        job_id, segment, row_index, ROWS_A_LOOK,
+        job_id, segment, row_index, ROWS_A_LOOK, files_only,
     )  # fmt: skip
 
 

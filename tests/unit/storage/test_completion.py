@@ -197,3 +197,31 @@ def test_the_job_that_never_ends_is_never_completed(store: Store) -> None:
     store.run("UPDATE jobs SET endless = true")
     finish_all(store)
     assert ready(store) == []
+
+
+def test_a_job_of_which_all_is_pushed_gets_no_folder(store: Store) -> None:
+    job_id = store.take_in(chat_lines(2))
+    store.run("INSERT INTO destinations VALUES (1, 'c', 'webhook', 't', now(), NULL, NULL)")
+    store.run("UPDATE requests SET destination_id = 1")
+    store.answer_all(store.ended())
+    assert store.value("SELECT count(*) FROM parts") == 0
+    assert store.value("SELECT count(*) FROM deliveries WHERE state = 'pending'") == 2
+    with store.ledger.transaction() as reader:
+        assert not jobs_to_complete(reader)
+    store.run("UPDATE deliveries SET state = 'delivered'")
+    assert complete_job(store.ledger, job_id=job_id, slug="job")
+    assert not (store.directory.outbox / "job").exists()
+
+
+def test_files_of_a_job_hold_only_what_goes_to_files(store: Store) -> None:
+    job_id = store.take_in(chat_lines(3))
+    store.run("INSERT INTO destinations VALUES (1, 'c', 'webhook', 't', now(), NULL, NULL)")
+    store.run("UPDATE requests SET destination_id = 1 WHERE row_index = 1")
+    store.answer_all(store.ended())
+    store.deliver()
+    store.run("UPDATE deliveries SET state = 'delivered'")
+    assert complete_job(store.ledger, job_id=job_id, slug="job")
+    for name in ("results.jsonl", "results.sorted.jsonl"):
+        text = (store.directory.outbox / "job" / name).read_text()
+        assert "id-0" in text
+        assert "id-1" not in text
