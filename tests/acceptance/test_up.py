@@ -75,6 +75,7 @@ def test_up_delivers_a_dropped_file_and_a_signal_ends_everything(
         "OPENAI_BASE_URL": simulator.url,
         "OBM_DATA_DIR": str(data),
         "OBM_PREFECT_PORT": str(port),
+        "OBM_PORT": "0",
         "OBM_BATCH_MAX_WAIT": "0",
         "OBM_FILE_STABLE_SECONDS": "0.3",
         "OBM_POLL_MIN": "1",

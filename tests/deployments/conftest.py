@@ -81,6 +81,7 @@ class Pipeline:
             "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
             "OBM_DATA_DIR": str(self.data),
             "OBM_PREFECT_PORT": "0",
+            "OBM_PORT": "0",
             "SAMPLE_SCHEDULES": schedules,
             "TRACE_FOLDER": str(self.data),
             **environment,

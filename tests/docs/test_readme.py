@@ -68,7 +68,9 @@ def clone(tmp_path: Path) -> Clone:
     mark.unlink(missing_ok=True)
     mark.touch()
     return Clone(
-        root=tmp_path, environment=environment_of({"OBM_PREFECT_PORT": 0}), port=free_port()
+        root=tmp_path,
+        environment=environment_of({"OBM_PREFECT_PORT": 0, "OBM_PORT": 0}),
+        port=free_port(),
     )
 
 

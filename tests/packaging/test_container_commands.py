@@ -49,7 +49,7 @@ def _pipeline_environment(data: Path, provider: str, **more: str) -> dict[str, s
     here = {
         "OBM_DATA_DIR": data, "OPENAI_BASE_URL": provider, "OPENAI_API_KEY": "any",
         "OBM_BATCH_MAX_WAIT": 0, "OBM_POLL_MIN": 0.2, "OBM_POLL_MAX": 1,
-        "OBM_FILE_STABLE_SECONDS": 0.2, "OBM_PREFECT_PORT": 0,
+        "OBM_FILE_STABLE_SECONDS": 0.2, "OBM_PREFECT_PORT": 0, "OBM_PORT": 0,
     }  # fmt: skip
     return environment_of(image_environment(), service("pipeline")["environment"], here, more)
 
