@@ -180,10 +180,10 @@ class Link:
         self._on_unblocked()
 
     def _not_opened(self, connection: object, error: BaseException) -> None:
-        self._gone(connection, _refusal_of_connection(error))
+        self._gone(connection, refusal_of_connection(error))
 
     def _closed(self, connection: object, error: BaseException) -> None:
-        refusal = _refusal_of_connection(error)
+        refusal = refusal_of_connection(error)
         if not self._is_ending:
             _LOG.warning("The connection to RabbitMQ at %s was lost: %s", self.shown, refusal)
         self._gone(connection, refusal)
@@ -259,7 +259,8 @@ def _put(
     question(channel, agreed)
 
 
-def _refusal_of_connection(error: BaseException) -> Refusal:
+def refusal_of_connection(error: BaseException) -> Refusal:
+    """Return why there is no connection (any more)."""
     refused = (AuthenticationError, ProbableAuthenticationError, ProbableAccessDeniedError)
     code = ACCESS_REFUSED if isinstance(error, refused) else 0
     return Refusal(code=code, text=_innermost(error))

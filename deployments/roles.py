@@ -15,7 +15,6 @@ from rich.console import Console
 from batching.errors import ConfigurationError
 from batching.settings import Settings
 from deployments.children import Child, Role
-from storage.health import product_version, read_health
 from deployments.prefect_server import (
     PrefectServer,
     choose_server,
@@ -23,7 +22,9 @@ from deployments.prefect_server import (
     external_api_url,
 )
 from deployments.supervision import RoleFailed, Supervisor
+from receivers.rabbitmq_source import Source, is_wanted
 from storage.directory import DataDirectory
+from storage.health import product_version, read_health
 from storage.locks import exclusive_lock_if_free
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ STOP_SECONDS = 9.5
 _LOOK_SECONDS = 0.2
 
 PIPELINE_ARGV = (sys.executable, "-m", "deployments.cli", "pipeline")
+CONSUMER_ARGV = (sys.executable, "-m", "deployments.cli", "consume")
 
 
 def build_roles(
@@ -50,10 +52,28 @@ def build_roles(
     return (pipeline,) if server is None else (server.role(), pipeline)
 
 
+def consumer_roles(directory: DataDirectory, settings: Settings) -> tuple[Role, ...]:
+    """Return the consumer if there is something to consume; ConfigurationError says what is wrong.
+
+    A broker that is away keeps nobody waiting: it has started once it says anything.
+    """
+    if not is_wanted(settings):
+        return ()
+    Source.of(settings)
+    asked_since = datetime.now(UTC)
+
+    def has_begun() -> bool:
+        health = read_health(directory.health, "consumer")
+        return health is not None and health.since > asked_since
+
+    return (Role(name="consumer", argv=CONSUMER_ARGV, ready_when=has_begun),)
+
+
 def run_roles(settings: Settings, pipeline_argv: Sequence[str] = PIPELINE_ARGV) -> int:
     """Run all roles until SIGINT or SIGTERM; return the exit code of the process."""
     directory = DataDirectory(settings.data_dir.absolute())
     directory.create()
+    consumers = consumer_roles(directory, settings)
     with exclusive_lock_if_free(directory.locks / "up.lock") as is_ours:
         if not is_ours:
             raise ConfigurationError(
@@ -62,7 +82,7 @@ def run_roles(settings: Settings, pipeline_argv: Sequence[str] = PIPELINE_ARGV) 
             )
         outside = external_api_url() is not None
         server = None if outside else choose_server(directory, settings.prefect_port)
-        roles = build_roles(directory, server, pipeline_argv)
+        roles = (*build_roles(directory, server, pipeline_argv), *consumers)
         return _keep(roles, lambda: _welcome(directory, server))
 
 

@@ -82,6 +82,14 @@ def pipeline() -> None:
 
 
 @application.command(rich_help_panel=_RUN)
+def consume() -> None:
+    """Take requests from RabbitMQ, alone, in this process."""
+    from deployments.consumer import run_consumer
+
+    raise typer.Exit(run_consumer())
+
+
+@application.command(rich_help_panel=_RUN)
 def run(
     *,
     until_idle: Annotated[
