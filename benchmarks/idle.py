@@ -10,9 +10,9 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.processes import Spent, descendants, is_prefect_server, spent_so_far
-from storage.health import read_health
 from simulator.process import SimulatorProcess
 from storage.directory import DataDirectory
+from storage.health import read_health
 
 _IDLE_SECONDS = 60.0
 _SETTLING_SECONDS = 20.0

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from batching.errors import ConfigurationError
 from batching.settings import Settings
 from deployments.children import Child
-from storage.health import HealthFile
 from deployments.nudging import Nudges
 from deployments.prefect_server import choose_server, client_environment, external_api_url
 from deployments.supervision import RoleFailed, Supervisor
 from storage.directory import DataDirectory
+from storage.health import HealthFile
 from storage.locks import exclusive_lock_if_free
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from prefect.states import Crashed, Scheduled
 
 from deployments import claiming
 from deployments.executing import Execution, execute, final_state
-from storage.health import HealthFile
 from deployments.nudging import Nudges
 from deployments.registration import register, sweep
 from deployments.scheduling import Schedule
+from storage.health import HealthFile
 
 _log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 
 from batching.settings import Settings
-from storage.health import HealthFile
 from deployments.pipeline import Work
 from storage.accounts import make_probes_due
+from storage.health import HealthFile
 from storage.snapshots import ledger_generation
 from tasks.lookout import FLOW_NAMES, flows_with_work
 from tasks.resources import Resources, use

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from deployments.children import Child, stop_all
-from storage.health import read_health
 from deployments.prefect_server import PrefectServer, choose_server, client_environment
 from storage.directory import DataDirectory
+from storage.health import read_health
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # sample_flows must be importable by its module name

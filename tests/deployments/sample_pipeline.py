@@ -9,9 +9,9 @@ import sys
 
 from batching.errors import ConfigurationError
 from batching.settings import Settings
-from storage.health import HealthFile
 from deployments.pipeline import Work, run_pipeline
 from deployments.roles import run_roles
+from storage.health import HealthFile
 
 
 def load_work(_settings: Settings, _health: HealthFile) -> Work:

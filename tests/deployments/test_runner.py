@@ -19,12 +19,12 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Cancelling, Pending, Running
 
-from storage.health import HealthFile, read_health
 from deployments.nudging import Nudges
 from deployments.prefect_server import PrefectServer
 from deployments.registration import register
 from deployments.runner import Runner, Watch
 from deployments.scheduling import Schedule
+from storage.health import HealthFile, read_health
 
 pytestmark = [
     pytest.mark.prefect,
