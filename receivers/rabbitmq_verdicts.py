@@ -12,7 +12,7 @@ from batching.faults import faults_of
 from batching.jobs import DEFAULT_JOB, JobSettings
 from batching.line_faults import Refusal, RefusalCode
 from batching.requests import ReadingRules, read_request
-from storage.received_lines import on_one_line, received_line
+from storage.received_lines import received_line
 
 JOB_HEADER: Final = "x-obm-job"
 INVALID_JOB: Final = "invalid_job"
@@ -61,11 +61,10 @@ def _judged(
         if (reason := _why_no_label(label)) is not None:
             return Refused(code=INVALID_JOB, reason=reason)
         job = label
-    line = on_one_line(body)
-    request = read_request(line, rules)
+    request = read_request(body, rules)
     if isinstance(request, Refusal):
         return Refused(code=str(request.code), reason=request.reason)
-    return received_line(job, received_at_us, line)
+    return received_line(job, received_at_us, body)
 
 
 def _too_large(size: int, largest_bytes: int) -> Refused:

@@ -1,0 +1,72 @@
+"""A broker, a data directory and a consumer for each test."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from broker import broker, own_broker  # noqa: F401 - fixtures for the tests of this folder
+from consumers import ConsumerProcess
+
+from storage.directory import DataDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from broker import Broker
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> DataDirectory:
+    made = DataDirectory(tmp_path / "data")
+    made.create()
+    return made
+
+
+@pytest.fixture
+def queue(broker: Broker) -> Iterator[str]:  # noqa: F811 - the fixture imported above
+    """A quorum queue whose dead letters go to `<queue>.dead`."""
+    name = f"requests.{uuid4().hex}"
+    broker.declare_queue(f"{name}.dead")
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": f"{name}.dead",
+    }
+    broker.declare_queue(name, arguments)
+    yield name
+    broker.delete_queue(name)
+    broker.delete_queue(f"{name}.dead")
+
+
+@pytest.fixture
+def consumer_of(tmp_path: Path) -> Iterator[Callable[..., ConsumerProcess]]:
+    """A function that makes an `obm consume` with this environment; started by its `start`."""
+    made: list[ConsumerProcess] = []
+
+    def make(*, root: Path | None = None, **environment: object) -> ConsumerProcess:
+        log = tmp_path / f"consumer-{len(made)}.txt"
+        made.append(ConsumerProcess(root or tmp_path / "data", log, **environment))
+        return made[-1]
+
+    yield make
+    for consumer in made:
+        consumer.end()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="obm-small-disk-"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, check=False, capture_output=True)
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    shutil.rmtree(folder)
