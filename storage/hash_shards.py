@@ -40,15 +40,17 @@ class HashShards:
         """How much memory the arrays take."""
         return sum(part.nbytes for shard in self._shards for part in shard)
 
-    def find(self, key: int) -> list[tuple[int, int]]:
-        """Return the payloads of a key, each with its flag."""
-        keys, payloads, flags = self._shards[key >> _SHIFT]
-        place = int(keys.searchsorted(np.uint64(key)))
-        found = []
-        while place < len(keys) and keys.item(place) == key:
-            found.append((payloads.item(place), flags.item(place)))
-            place += 1
-        return found
+    def payloads_of(self, key: int) -> list[int]:
+        """Return the payloads of a key."""
+        keys, payloads, _ = self._shards[key >> _SHIFT]
+        first, end = _places_of(keys, key)
+        return [payloads.item(place) for place in range(first, end)]
+
+    def flags_of(self, key: int) -> list[int]:
+        """Return the flags of a key's payloads."""
+        keys, _, flags = self._shards[key >> _SHIFT]
+        first, end = _places_of(keys, key)
+        return [flags.item(place) for place in range(first, end)]
 
     def merge(self, keys: Hashes, payloads: Hashes, flag: int) -> None:
         """Add pairs; those that are known already get the lower flag."""
@@ -74,6 +76,13 @@ class HashShards:
             kept = shard[2] != _DOUBTFUL
             if not kept.all():
                 self._shards[number] = _taken(shard, kept)
+
+
+def _places_of(keys: Hashes, key: int) -> tuple[int, int]:
+    first = end = int(keys.searchsorted(np.uint64(key)))
+    while end < len(keys) and keys.item(end) == key:
+        end += 1
+    return first, end
 
 
 def _merged(known: _Shard, added: _Shard) -> _Shard:

@@ -14,6 +14,8 @@ from batching.jobs import SIDE_FILE_SUFFIX, side_file_name
 from storage.directory import DataDirectory
 from storage.durable import disk_errors, publish, sync_file, write_durably
 from storage.formats import format_of
+from storage.locks import exclusive_lock
+from storage.log_files import is_log
 
 _UNFINISHED = (".part", ".tmp")
 
@@ -40,9 +42,17 @@ def put_into_inbox(
         with disk_errors(unfinished):
             shutil.copyfile(path, unfinished)
             sync_file(unfinished)
-        return _publish(unfinished, directory.inbox, path.name, side_settings)
+        return hand_over(directory, unfinished, path.name, side_settings=side_settings)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def hand_over(
+    directory: DataDirectory, unfinished: Path, name: str, *, side_settings: Mapping[str, Any]
+) -> Path:
+    """Give a synced file, with its side file, a free name in the inbox; return where it lies."""
+    with exclusive_lock(directory.locks / "inbox.lock"):
+        return _publish(unfinished, directory.inbox, name, side_settings)
 
 
 def _publish(unfinished: Path, inbox: Path, name: str, side_settings: Mapping[str, Any]) -> Path:
@@ -85,7 +95,9 @@ def _visible_files(folder: Path) -> list[Path]:
     return [
         path
         for path in folder.iterdir()
-        if not path.name.startswith(".") and not path.name.endswith(SIDE_FILE_SUFFIX)
+        if not path.name.startswith(".")
+        and not path.name.endswith(SIDE_FILE_SUFFIX)
+        and not is_log(path.name)
     ]
 
 

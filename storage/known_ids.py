@@ -17,19 +17,23 @@ from typing import Final
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from batching.jobs import DEFAULT_JOB
 from batching.requests import ReadingRules, ReadRequest, read_request
 from storage.directory import DataDirectory
 from storage.hash_shards import RECORDED, STAGED, Hashes, HashShards, as_hashes
 from storage.ledger import Transaction
 from storage.log_files import LogFile, lines_of, logs_in
-from storage.received_lines import ReceivedLine
+from storage.received_lines import ReceivedLine, rules_for_received
 from storage.snapshots import ledger_generation, snapshot
 
 _ROWS_AT_A_TIME: Final = 250_000
 _LINES_AT_A_TIME: Final = 50_000
 _MOST_RECENT: Final = 50_000
-_RULES: Final = ReadingRules()
-_JOBS_OF_RECEIVERS: Final = "SELECT job_id FROM jobs WHERE endless OR label IS NOT NULL"
+_RULES: Final = rules_for_received(ReadingRules())
+_JOBS_OF_RECEIVERS: Final = (
+    "SELECT job_id, endless, label FROM jobs WHERE endless OR label <> 'default'"
+)
+_THEIR_NUMBERS: Final = f"SELECT job_id FROM ({_JOBS_OF_RECEIVERS})"
 
 
 class Known(Enum):
@@ -80,8 +84,8 @@ class KnownIds:
         key = id_hash ^ _job_key(job)
         # In the order in which an id moves on: it cannot be missed on its way.
         recent = self._recent.get(key, ()) + self._being_merged.get(key, ())
-        found = self._shards.find(key)
-        if payload_hash in recent or any(payload == payload_hash for payload, _ in found):
+        found = self._shards.payloads_of(key)
+        if payload_hash in recent or payload_hash in found:
             return Known.SAME
         return Known.OTHER if found or recent else Known.NEW
 
@@ -99,10 +103,8 @@ class KnownIds:
         """Return whether a receiver accepted the id and the ledger does not know it yet."""
         key = id_hash ^ _job_key(job)
         is_recent = key in self._recent or key in self._being_merged
-        found = self._shards.find(key)
-        if not found:
-            return is_recent
-        return all(flag == STAGED for _, flag in found)
+        flags = self._shards.flags_of(key)
+        return all(flag == STAGED for flag in flags) if flags else is_recent
 
     def __len__(self) -> int:
         return len(self._shards) + len(self._recent)
@@ -159,7 +161,7 @@ class KnownIds:
         for first, last in _segment_ranges(reader, after_segment):
             rows = reader.frame(
                 "SELECT job_id, id_hash, payload_hash FROM requests "
-                f"WHERE segment BETWEEN ? AND ? AND job_id IN ({_JOBS_OF_RECEIVERS})",
+                f"WHERE segment BETWEEN ? AND ? AND job_id IN ({_THEIR_NUMBERS})",
                 first,
                 last,
             )
@@ -175,10 +177,10 @@ def _job_key(job: str) -> int:
 
 def _job_keys(reader: Transaction) -> Hashes:
     """Return the key of each job that a receiver can name, at the place of its id."""
-    jobs = reader.rows("SELECT job_id, coalesce(label, name) AS called FROM jobs")
+    jobs = reader.rows(_JOBS_OF_RECEIVERS)
     keys = np.zeros(max((job["job_id"] for job in jobs), default=0) + 1, np.uint64)
     for job in jobs:
-        keys[job["job_id"]] = _job_key(job["called"])
+        keys[job["job_id"]] = _job_key(DEFAULT_JOB if job["endless"] else job["label"])
     return keys
 
 
@@ -186,7 +188,7 @@ def _segment_ranges(reader: Transaction, after_segment: int) -> Iterator[tuple[i
     """Yield ranges of segments whose rows fit into memory together."""
     counts = reader.rows(
         "SELECT segment, count(*) AS rows FROM requests WHERE segment > ? "
-        f"AND job_id IN ({_JOBS_OF_RECEIVERS}) GROUP BY segment ORDER BY segment",
+        f"AND job_id IN ({_THEIR_NUMBERS}) GROUP BY segment ORDER BY segment",
         after_segment,
     )
     first, rows = 0, 0

@@ -7,6 +7,7 @@ cut off, `.urgent` when somebody waits for it.
 
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from storage.directory import DataDirectory
 from storage.received_lines import ReceivedLine, read_received_line, whole_lines
 
 _BLOCK_BYTES: Final = 4_000_000
+_WORTH_A_SEGMENT_BYTES: Final = 32_000_000
 _NAME: Final = re.compile(
     r"(?P<role>[a-z0-9_-]+)-(?P<id>\d{8}T\d{9}-[0-9a-f]{8})"
     r"(?:\.upto-(?P<bytes>\d+))?(?P<urgent>\.urgent)?\.obmlog"
@@ -114,3 +116,19 @@ def lines_of(log: LogFile) -> Iterator[ReceivedLine]:
                     yield line
     except FileNotFoundError:
         return
+
+
+def logs_are_due(directory: DataDirectory, *, patience_seconds: float) -> bool:
+    """Return whether waiting logs are worth a segment: many bytes, an old one, or an urgent one."""
+    waiting_bytes = 0
+    for log in logs_in(directory.inbox):
+        try:
+            status = log.path.stat()
+        except FileNotFoundError:  # taken in meanwhile
+            continue
+        waiting_bytes += status.st_size
+        # The change time: the rename into the inbox sets it.
+        has_waited = time.time() - status.st_ctime >= patience_seconds
+        if log.is_urgent or has_waited or waiting_bytes >= _WORTH_A_SEGMENT_BYTES:
+            return True
+    return False

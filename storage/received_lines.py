@@ -7,12 +7,15 @@ ever told that it was accepted.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 
 import msgspec
 from xxhash import xxh3_64_hexdigest
+
+from batching.destinations import Destination, Reach
+from batching.requests import ReadingRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,22 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
             lines = [b"".join(begun), *rest.split(b"\n")]
             begun = [lines.pop()]
             yield lines
+
+
+def rules_for_received(rules: ReadingRules) -> ReadingRules:
+    """Return the rules by which accepted lines are read again.
+
+    A destination that was there when the line was accepted may be gone by now: the request
+    stays accepted, and its delivery waits for the destination.
+    """
+    return replace(rules, reach=_Anywhere())
+
+
+class _Anywhere(Reach):
+    """Every destination that can be written down."""
+
+    def why_not(self, _destination: Destination) -> None:
+        return None
 
 
 def microseconds(at: datetime) -> int:

@@ -121,10 +121,32 @@ class SegmentWriter:
 
     def add(self, job: str, lines: Sequence[int], requests: Sequence[ReadRequest]) -> RowRange:
         """Append requests of one job with their line numbers; return where they will lie."""
+        rows = len(requests)
+        jobs, moments = _constant(job, rows), _constant(self._accepted_at, rows)
+        return self._add(jobs, moments, lines, requests)
+
+    def add_received(
+        self,
+        jobs: Sequence[str],
+        accepted_at_us: Sequence[int],
+        lines: Sequence[int],
+        requests: Sequence[ReadRequest],
+    ) -> RowRange:
+        """Append requests of several jobs, each with the moment at which it was accepted."""
+        moments = pl.Series(accepted_at_us, dtype=pl.Int64).cast(COLUMNS["accepted_at"])
+        return self._add(pl.Series(jobs, dtype=pl.String), moments, lines, requests)
+
+    def _add(
+        self,
+        jobs: pl.Series,
+        moments: pl.Series,
+        lines: Sequence[int],
+        requests: Sequence[ReadRequest],
+    ) -> RowRange:
         place = RowRange(segment=self._segment, first_row=self._rows, rows=len(requests))
         if not requests:
             return place
-        body_bytes = self._collect(job, lines, requests)
+        body_bytes = self._collect(_as_frame(jobs, moments, lines, requests), requests)
         self._rows += len(requests)
         self._body_bytes += body_bytes
         if self._rows >= self._rows_a_segment or self._body_bytes >= self._body_bytes_a_segment:
@@ -153,8 +175,8 @@ class SegmentWriter:
             self._thread.abandon()
             self._thread = None
 
-    def _collect(self, job: str, lines: Sequence[int], requests: Sequence[ReadRequest]) -> int:
-        self._frames.append(_as_frame(job, lines, requests, self._accepted_at))
+    def _collect(self, frame: pl.DataFrame, requests: Sequence[ReadRequest]) -> int:
+        self._frames.append(frame)
         body_bytes = sum(len(request.body) for request in requests)
         self._group_rows += len(requests)
         self._group_bytes += body_bytes
@@ -168,13 +190,12 @@ class SegmentWriter:
 
 
 def _as_frame(
-    job: str, lines: Sequence[int], requests: Sequence[ReadRequest], accepted_at: datetime
+    jobs: pl.Series, moments: pl.Series, lines: Sequence[int], requests: Sequence[ReadRequest]
 ) -> pl.DataFrame:
     """Return the rows as columns (by Polars: Arrow's own builders would load pandas first)."""
-    rows = len(requests)
     return pl.DataFrame(
         {
-            "job": _constant(job, rows),
+            "job": jobs,
             "line": lines,
             "custom_id": [request.custom_id for request in requests],
             "url": [request.url for request in requests],
@@ -187,7 +208,7 @@ def _as_frame(
             "embedding_inputs": [request.embedding_inputs for request in requests],
             "id_hash": [request.id_hash for request in requests],
             "payload_hash": [request.payload_hash for request in requests],
-            "accepted_at": _constant(accepted_at, rows),
+            "accepted_at": moments,
         },
         schema=COLUMNS,
     )

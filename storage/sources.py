@@ -76,11 +76,12 @@ def choose_job(ledger: Ledger, *, stem: str, settings: JobSettings, source_id: s
         if match is not None:
             return JobChoice(name=match["name"], job_id=match["job_id"])
     # The name of the job of the doors is never a file's.
-    name = next(_free_names(settings.label or stem, {*taken, DEFAULT_JOB}))
+    name = next(free_names(settings.label or stem, {*taken, DEFAULT_JOB}))
     return JobChoice(name=name, job_id=None)
 
 
-def _free_names(wanted: str, taken: set[str]) -> Iterator[str]:
+def free_names(wanted: str, taken: set[str]) -> Iterator[str]:
+    """Yield the wanted name and numbered ones after it, as far as name and folder are free."""
     slugs = {slug(name) for name in taken}
     if wanted not in taken and slug(wanted) not in slugs:
         yield wanted

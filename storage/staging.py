@@ -23,6 +23,7 @@ from batching.jobs import SIDE_FILE_SUFFIX, JobSettings, read_job_settings, side
 from storage.directory import DataDirectory
 from storage.durable import move, sync_folder, write_durably
 from storage.formats import ends_well
+from storage.log_files import is_log
 
 _UNFINISHED_NAMES: Final = (".part", ".tmp")
 _PATIENCE: Final = 10
@@ -177,8 +178,10 @@ def _sources_in(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _may_be_source(name: str) -> bool:
-    return not name.startswith(".") and not name.lower().endswith(
-        (*_UNFINISHED_NAMES, SIDE_FILE_SUFFIX)
+    return (
+        not name.startswith(".")
+        and not name.lower().endswith((*_UNFINISHED_NAMES, SIDE_FILE_SUFFIX))
+        and not is_log(name)
     )
 
 
