@@ -20,6 +20,7 @@ from storage.directory import DataDirectory
 STOP_SECONDS: Final = 2.7
 """A broker that hangs in the middle of an answer does not keep the process longer."""
 _LOOK_SECONDS: Final = 0.25
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,12 +37,11 @@ def run_consumer() -> int:
 
 
 def _begin_logging(settings: Settings) -> None:
-    try:
-        begin_logging(settings.log_level)
-    except ValueError:
+    if settings.log_level.upper() not in _LEVELS:
         raise ConfigurationError(
-            f"OBM_LOG_LEVEL is {settings.log_level!r}: set it to DEBUG, INFO, WARNING or ERROR"
-        ) from None
+            f"OBM_LOG_LEVEL is {settings.log_level!r}: set it to one of {', '.join(_LEVELS)}"
+        )
+    begin_logging(settings.log_level)
 
 
 def _create(directory: DataDirectory, should_stop: Callable[[], bool]) -> None:
