@@ -21,6 +21,14 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
 _UNION_TAGS: Final = frozenset({"file", "webhook", "rabbitmq", "named"})
 
 
+def located_faults(error: ValidationError) -> list[tuple[tuple[str, ...], str]]:
+    """Return every fault as the way to its place and what is wrong there."""
+    return [
+        (tuple(str(part) for part in fault["loc"] if part not in _UNION_TAGS), _message(fault))
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
+
+
 def faults_of(error: ValidationError) -> list[str]:
     """Return every fault as `field: what is wrong`, without repeating the values."""
     return [

@@ -54,6 +54,13 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
+class Fault(Refusal, frozen=True, kw_only=True, gc=False):
+    """One of the faults of a line, with its place."""
+
+    pointer: str = ""
+    """JSON pointer (RFC 6901) to what is wrong; "" is the whole line."""
+
+
 class _Object(dict[str, Any]):
     """A JSON object that remembers which of its keys stood twice."""
 
@@ -62,27 +69,26 @@ class _Object(dict[str, Any]):
 
 def find_fault(line: bytes) -> Refusal | None:
     """Return what is wrong with the line, all faults in one reason, or None."""
+    return _joined(list_faults(line))
+
+
+def list_faults(line: bytes) -> list[Fault]:
+    """Return everything that is wrong with the line; what its destination says is not looked at."""
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        return Refusal(
-            code=RefusalCode.INVALID_UTF8,
-            reason=f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8",
-        )
+        reason = f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
+        return [Fault(code=RefusalCode.INVALID_UTF8, reason=reason)]
     if (place := _lone_surrogate(line)) is not None:
-        return Refusal(
-            code=RefusalCode.LONE_SURROGATE,
-            reason=f"half of a surrogate pair at byte {place + 1}: it stands for no character",
-        )
+        reason = f"half of a surrogate pair at byte {place + 1}: it stands for no character"
+        return [Fault(code=RefusalCode.LONE_SURROGATE, reason=reason)]
     value = _parsed(text)
-    if isinstance(value, Refusal):
-        return value
+    if isinstance(value, Fault):
+        return [value]
     if not isinstance(value, _Object):
-        return Refusal(
-            code=RefusalCode.NOT_AN_OBJECT,
-            reason=f"the line must be a JSON object, it is {_kind(value)}",
-        )
-    return _joined(list(_faults(value)))
+        reason = f"the line must be a JSON object, it is {_kind(value)}"
+        return [Fault(code=RefusalCode.NOT_AN_OBJECT, reason=reason)]
+    return list(_faults(value))
 
 
 def has_repeated_key(text: bytes) -> bool:
@@ -91,7 +97,7 @@ def has_repeated_key(text: bytes) -> bool:
     return not isinstance(value, _Object) or bool(value.repeated)
 
 
-def _joined(faults: list[Refusal]) -> Refusal | None:
+def _joined(faults: list[Fault]) -> Refusal | None:
     if not faults:
         return None
     return Refusal(code=faults[0].code, reason="; ".join(fault.reason for fault in faults))
@@ -106,16 +112,14 @@ def _parsed(text: str) -> Any:
             parse_int=_parse_integer,
         )
     except json.JSONDecodeError as error:
-        return Refusal(
+        return Fault(
             code=RefusalCode.NOT_JSON,
             reason=f"not JSON: {error.msg} at character {error.pos + 1}",
         )
     except RecursionError:
-        return Refusal(
-            code=RefusalCode.NESTED_TOO_DEEPLY, reason="objects or arrays nest too deeply"
-        )
+        return Fault(code=RefusalCode.NESTED_TOO_DEEPLY, reason="objects or arrays nest too deeply")
     except ValueError as error:
-        return Refusal(code=RefusalCode.NOT_JSON, reason=f"not JSON: {error}")
+        return Fault(code=RefusalCode.NOT_JSON, reason=f"not JSON: {error}")
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> _Object:
@@ -152,23 +156,26 @@ def _lone_surrogate(line: bytes) -> int | None:
     return high_at if high_at >= 0 else None
 
 
-def _faults(envelope: _Object) -> Iterator[Refusal]:
+def _faults(envelope: _Object) -> Iterator[Fault]:
     for name in envelope.repeated:
-        yield Refusal(
-            code=RefusalCode.DUPLICATE_KEY, reason=f"the key {_quoted(name)} stands twice"
+        yield Fault(
+            code=RefusalCode.DUPLICATE_KEY,
+            reason=f"the key {_quoted(name)} stands twice",
+            pointer=_pointer(name),
         )
     for name in envelope:
         if name not in _ALLOWED_KEYS:
-            yield Refusal(
+            yield Fault(
                 code=RefusalCode.UNKNOWN_KEY,
                 reason=f"unknown key {_quoted(name)}; known are {', '.join(_ALLOWED_KEYS)}",
+                pointer=_pointer(name),
             )
     yield from _custom_id_faults(envelope)
     yield from _target_faults(envelope)
     yield from _body_faults(envelope)
 
 
-def _custom_id_faults(envelope: _Object) -> Iterator[Refusal]:
+def _custom_id_faults(envelope: _Object) -> Iterator[Fault]:
     custom_id = envelope.get("custom_id")
     if "custom_id" not in envelope:
         reason = "`custom_id` is missing"
@@ -180,47 +187,56 @@ def _custom_id_faults(envelope: _Object) -> Iterator[Refusal]:
         reason = f"`custom_id` has {len(custom_id)} characters, at most {LONGEST_CUSTOM_ID} fit"
     else:
         return
-    yield Refusal(code=RefusalCode.INVALID_CUSTOM_ID, reason=reason)
+    yield Fault(code=RefusalCode.INVALID_CUSTOM_ID, reason=reason, pointer="/custom_id")
 
 
-def _target_faults(envelope: _Object) -> Iterator[Refusal]:
+def _target_faults(envelope: _Object) -> Iterator[Fault]:
     method, url = envelope.get("method"), envelope.get("url")
-    if "method" not in envelope:
-        yield Refusal(code=RefusalCode.INVALID_METHOD, reason='`method` is missing; use "POST"')
-    elif method != "POST":
-        yield Refusal(
-            code=RefusalCode.INVALID_METHOD, reason=f'`method` is {_quoted(method)}; use "POST"'
+    if method != "POST":
+        given = f"`method` is {_quoted(method)}" if "method" in envelope else "`method` is missing"
+        yield Fault(
+            code=RefusalCode.INVALID_METHOD, reason=f'{given}; use "POST"', pointer="/method"
         )
     if "url" not in envelope:
-        yield Refusal(code=RefusalCode.INVALID_URL, reason="`url` is missing")
+        yield Fault(code=RefusalCode.INVALID_URL, reason="`url` is missing", pointer="/url")
     elif not isinstance(url, str) or url not in ENDPOINTS:
-        yield Refusal(
+        yield Fault(
             code=RefusalCode.INVALID_URL,
             reason=f"`url` is {_quoted(url)}; batches know {', '.join(ENDPOINTS)}",
+            pointer="/url",
         )
 
 
-def _body_faults(envelope: _Object) -> Iterator[Refusal]:
+def _body_faults(envelope: _Object) -> Iterator[Fault]:
     body = envelope.get("body")
     if not isinstance(body, dict):
         given = (
             f"must be a JSON object, it is {_kind(body)}" if "body" in envelope else "is missing"
         )
-        yield Refusal(code=RefusalCode.INVALID_BODY, reason=f"`body` {given}")
+        yield Fault(code=RefusalCode.INVALID_BODY, reason=f"`body` {given}", pointer="/body")
         return
     model = body.get("model")
     if not isinstance(model, str) or not model:
         given = "is empty" if model == "" else "is missing" if model is None else "is no string"
-        yield Refusal(code=RefusalCode.MISSING_MODEL, reason=f"`body.model` {given}")
+        yield Fault(
+            code=RefusalCode.MISSING_MODEL,
+            reason=f"`body.model` {given}",
+            pointer="/body/model",
+        )
     if body.get("stream"):
-        yield Refusal(
+        yield Fault(
             code=RefusalCode.STREAM_NOT_ALLOWED,
             reason="`body.stream` is set, but a batch has no stream; leave it out",
+            pointer="/body/stream",
         )
     url = envelope.get("url")
     endpoint = ENDPOINTS.get(url) if isinstance(url, str) else None
     if endpoint is not None and (reason := missing_input(endpoint, body)) is not None:
-        yield Refusal(code=RefusalCode.MISSING_INPUT, reason=reason)
+        yield Fault(code=RefusalCode.MISSING_INPUT, reason=reason, pointer="/body")
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _quoted(value: object) -> str:

@@ -33,6 +33,7 @@ STOP_SECONDS = 9.5
 _LOOK_SECONDS = 0.2
 
 PIPELINE_ARGV = (sys.executable, "-m", "deployments.cli", "pipeline")
+WEB_ARGV = (sys.executable, "-m", "deployments.cli", "web")
 CONSUMER_ARGV = (sys.executable, "-m", "deployments.cli", "consume")
 
 
@@ -49,7 +50,12 @@ def build_roles(
         ready_when=_says_running(directory, "pipeline"),
         environment={**os.environ, **clients},
     )
-    return (pipeline,) if server is None else (server.role(), pipeline)
+    web = Role(
+        name="web",
+        argv=WEB_ARGV,
+        ready_when=_says_running(directory, "web"),
+    )
+    return (pipeline, web) if server is None else (server.role(), pipeline, web)
 
 
 def consumer_roles(directory: DataDirectory, settings: Settings) -> tuple[Role, ...]:
@@ -83,7 +89,7 @@ def run_roles(settings: Settings, pipeline_argv: Sequence[str] = PIPELINE_ARGV) 
         outside = external_api_url() is not None
         server = None if outside else choose_server(directory, settings.prefect_port)
         roles = (*build_roles(directory, server, pipeline_argv), *consumers)
-        return _keep(roles, lambda: _welcome(directory, server))
+        return _keep(roles, lambda: _welcome(settings, directory, server))
 
 
 def _keep(roles: Sequence[Role], when_ready: Callable[[], None]) -> int:
@@ -137,15 +143,21 @@ def _says_running(directory: DataDirectory, role: str) -> Callable[[], bool]:
     return says_running
 
 
-def _welcome(directory: DataDirectory, server: PrefectServer | None) -> None:
+def _welcome(settings: Settings, directory: DataDirectory, server: PrefectServer | None) -> None:
     prefect = server.ui_url if server else (external_api_url() or "").removesuffix("/api")
     Console().print(
         f"[bold]OpenAI Batch Manager {product_version()}[/] is running.\n"
         f"  Put request files into  {directory.inbox}\n"
         f"  Results appear in       {directory.outbox}\n"
+        f"  API, with a page to try {_web_url(settings)}/api/swaggerui\n"
         f"  Runs and schedules      {prefect}\n"
         f"  All data is kept in     {directory.root}\n"
         "Stop with Ctrl-C: nothing is lost, the next start goes on.",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _web_url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"

@@ -89,6 +89,16 @@ class DataDirectory:
         return self.root / "health"
 
     @property
+    def tokens(self) -> Path:
+        """The API tokens, their secrets hashed."""
+        return self.root / "tokens.json"
+
+    @property
+    def intake_pause(self) -> Path:
+        """Exists while intake over REST is paused; says since when, by whom and why."""
+        return self.root / "intake-paused.json"
+
+    @property
     def prefect(self) -> Path:
         """The embedded Prefect server's own files."""
         return self.root / "prefect"

@@ -5,11 +5,13 @@
 import logging
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from batching.access import Scope
 from deployments.cli.failures import WRONG_USAGE, PlainSpokenGroup, say_wrong
 
 application = typer.Typer(
@@ -27,6 +29,23 @@ application = typer.Typer(
 )
 
 _RUN, _BRING, _LOOK, _STEER = "Run", "Bring requests", "Look", "Steer"
+
+token = typer.Typer(
+    name="token",
+    cls=PlainSpokenGroup,
+    help="Tokens for the REST API: who may submit, read, operate.",
+    no_args_is_help=True,
+)
+application.add_typer(token, rich_help_panel=_STEER)
+
+
+class IntakeAction(StrEnum):
+    """What `obm intake` does."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
 _Job = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.", show_default=False)]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 _Files = Annotated[
@@ -87,6 +106,14 @@ def consume() -> None:
     from deployments.consumer import run_consumer
 
     raise typer.Exit(run_consumer())
+
+
+@application.command(rich_help_panel=_RUN)
+def web() -> None:
+    """Run the web role alone, in this process: the REST API."""
+    from deployments.cli.running import run_web_alone
+
+    raise typer.Exit(run_web_alone())
 
 
 @application.command(rich_help_panel=_RUN)
@@ -283,6 +310,57 @@ def retry(
     from deployments.cli import steering
 
     steering.retry(job, cancelled_too=everything, sure=yes)
+
+
+@application.command(rich_help_panel=_STEER)
+def intake(
+    action: Annotated[IntakeAction, typer.Argument(help="What to do.", show_default=False)],
+    *,
+    reason: Annotated[
+        str | None,
+        typer.Option(help="Told to whoever sends requests meanwhile.", show_default=False),
+    ] = None,
+) -> None:
+    """Take no new requests over REST for a while (503), or take them again."""
+    from deployments.cli import steering
+
+    steering.set_intake(paused=action is IntakeAction.PAUSE, reason=reason)
+
+
+@token.command("create")
+def create_token(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Who uses it; the audit trail says it."),
+    ],
+    *,
+    scope: Annotated[
+        list[Scope],
+        typer.Option(help="What it allows; may be given several times.", show_default=False),
+    ],
+) -> None:
+    """Make a token and print it, once."""
+    from deployments.cli import tokens
+
+    tokens.create(name, scope)
+
+
+@token.command("list")
+def list_tokens(*, json: _Json = False) -> None:
+    """List all tokens, without their secrets."""
+    from deployments.cli import tokens
+
+    tokens.show(as_json=json)
+
+
+@token.command("revoke")
+def revoke_token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the token.")],
+) -> None:
+    """End a token for ever."""
+    from deployments.cli import tokens
+
+    tokens.revoke(name)
 
 
 @application.command(rich_help_panel=_LOOK)

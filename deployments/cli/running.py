@@ -30,6 +30,15 @@ def run_pipeline_alone() -> int:
     return run_pipeline(_settings_for_work(), load_work)
 
 
+def run_web_alone() -> int:
+    """Run the web role in this process until it is stopped; return the exit code."""
+    settings = load_settings()
+    _begin_logging(settings)
+    from deployments.web import run_web  # noqa: PLC0415 - the other commands need none of it
+
+    return run_web(settings)
+
+
 def run_to_the_end(*, timeout_seconds: float | None, poll_interval_seconds: float) -> int:
     """Work until nothing is left to do; return the exit code."""
     keep_memory_flat()  # before the imports: Polars and DuckDB read it while they load
@@ -47,12 +56,16 @@ def _settings_for_work() -> Settings:
     key = settings.openai_api_key.get_secret_value().strip() if settings.openai_api_key else ""
     if not key:
         raise ConfigurationError(_missing_key(settings))
+    _begin_logging(settings)
+    return settings
+
+
+def _begin_logging(settings: Settings) -> None:
     if settings.log_level.upper() not in _LEVELS:
         raise ConfigurationError(
             f"OBM_LOG_LEVEL is {settings.log_level!r}: set it to one of {', '.join(_LEVELS)}"
         )
     begin_logging(settings.log_level)
-    return settings
 
 
 def _missing_key(settings: Settings) -> str:

@@ -7,6 +7,7 @@ import typer
 
 from batching.errors import BadInput
 from deployments.cli.surroundings import (
+    data_directory,
     existing_directory,
     job_id_of,
     load_settings,
@@ -17,6 +18,7 @@ from deployments.cli.surroundings import (
 )
 from storage import jobs
 from storage.directory import DataDirectory
+from storage.intake_gate import pause_intake, resume_intake
 from storage.ledger import Ledger
 from storage.reports import jobs_report
 
@@ -60,6 +62,19 @@ def set_paused(name: str, *, paused: bool) -> None:
         )
     else:
         _said(f"Job {name} goes on.", ledger.directory)
+
+
+def set_intake(*, paused: bool, reason: str | None) -> None:
+    """Keep requests over REST out, or let them in again."""
+    directory = data_directory(load_settings())
+    directory.create()
+    if paused:
+        is_new = pause_intake(directory, actor=_actor(), reason=reason)
+        state = "is paused: POST answers 503. `obm intake resume` ends that"
+        say(f"Intake over REST {state}." if is_new else "Intake over REST was paused already.")
+    else:
+        was_paused = resume_intake(directory)
+        say("Intake over REST goes on." if was_paused else "Intake over REST was not paused.")
 
 
 def retry(name: str, *, cancelled_too: bool, sure: bool) -> None:

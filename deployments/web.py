@@ -1,0 +1,34 @@
+"""The web role: the REST API, in one process."""
+
+import contextlib
+
+from batching.errors import ConfigurationError
+from batching.settings import Settings
+from receivers.application import build_application
+from receivers.browser_guard import is_loopback
+from receivers.context import build_context
+from receivers.serving import end_cleanly_on_signals, listen, serve
+from storage.directory import DataDirectory
+from storage.intake_log import seal_abandoned_logs
+from storage.uploaded_files import remove_abandoned_uploads
+
+
+def run_web(settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM; return the exit code of the process."""
+    end_cleanly_on_signals()
+    directory = DataDirectory(settings.data_dir.absolute())
+    directory.create()
+    context = build_context(settings, directory)
+    if not context.tokens.now() and not is_loopback(settings.host):
+        raise ConfigurationError(
+            f"OBM_HOST is {settings.host}, which other machines reach, and there is no token: make "
+            "one with `obm token create NAME --scope submit --scope read`, or set OBM_HOST to "
+            "127.0.0.1"
+        )
+    with contextlib.closing(listen(settings.host, settings.port)) as listener:
+        context.health.report("starting")
+        seal_abandoned_logs(directory)
+        remove_abandoned_uploads(directory)
+        context.known_ids.load()
+        serve(context, build_application(context), listener)
+    return 0

@@ -1,0 +1,103 @@
+"""The web application: what stands in front of what."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from receivers import documentation
+from receivers.answers import ApiError, answer_errors_in_one_shape, internal_error, send_error
+from receivers.authentication import Authentication
+from receivers.body_reading import ClientGone, send_error_early
+from receivers.bulk_intake import BulkIntake
+from receivers.context import WebContext
+from receivers.file_intake import FileIntake
+from receivers.head_requests import HeadRequests
+from receivers.security_headers import SecurityHeaders
+from receivers.single_intake import SingleIntake
+from storage.health import product_version
+
+logger = logging.getLogger(__name__)
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (documentation.router,)
+_DESCRIPTION: Final = (
+    "Send OpenAI requests now, get every result later, at half the price. Requests come in one "
+    "by one, as lines of an upload, or as files; what was answered with 202 is on the disk."
+)
+
+
+def build_application(context: WebContext) -> ASGIApp:
+    """Return the application: headers, then authentication, then intake, then FastAPI."""
+    intake = {
+        "/api/requests": _Answered(SingleIntake(context)),
+        "/api/requests/bulk": _Answered(BulkIntake(context)),
+        "/api/files": _Answered(FileIntake(context)),
+    }
+    routes = HeadRequests(_build_api(context, intake))
+    return SecurityHeaders(Authentication(_IntakeFirst(intake, routes), context))
+
+
+def _build_api(context: WebContext, intake: Mapping[str, ASGIApp]) -> FastAPI:
+    app = FastAPI(
+        title="OpenAI Batch Manager",
+        version=product_version(),
+        description=_DESCRIPTION,
+        openapi_url=documentation.OPENAPI_PATH,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.context = context
+    for router in ROUTERS:
+        app.include_router(router)
+    # Never reached by a POST, which is answered before; they make other methods a 405.
+    app.router.routes.extend(
+        Route(path, endpoint=answer, methods=["POST"]) for path, answer in intake.items()
+    )
+    answer_errors_in_one_shape(app)
+    app.openapi = lambda: documentation.document(app)  # type: ignore[method-assign]  # as FastAPI's guide does
+    return app
+
+
+class _IntakeFirst:
+    """Answers what brings requests in by itself: FastAPI would cost three times the rest."""
+
+    def __init__(self, intake: Mapping[str, ASGIApp], others: ASGIApp) -> None:
+        self._intake = intake
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            answer = self._intake.get(scope["path"])
+            if answer is not None:
+                await answer(scope, receive, send)
+                return
+        await self._others(scope, receive, send)
+
+
+class _Answered:
+    """Turns the errors of intake into answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except ApiError as error:
+            if error.status in _MAY_COME_EARLY:
+                await send_error_early(receive, send, error)
+            else:
+                await send_error(send, error)
+        except ClientGone:
+            return
+        except Exception:
+            logger.exception("a request could not be taken in")
+            await send_error_early(receive, send, internal_error())
+
+
+_MAY_COME_EARLY: Final = frozenset({400, 408, 413, 415, 503})
+"""Answers that may be given while the client is still sending."""

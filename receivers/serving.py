@@ -1,0 +1,137 @@
+"""Running the web application until somebody wants it to end."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from batching.errors import BatchManagerError, ConfigurationError
+from receivers.connections import PatientProtocol, close_silent
+from receivers.context import WebContext
+
+logger = logging.getLogger(__name__)
+
+_SWITCH_SECONDS: Final = 0.001
+"""Threads of uploads compute; with Python's own 5 ms every other request would wait for them."""
+_BACKLOG: Final = 2_048
+_KEEP_ALIVE_SECONDS: Final = 60
+_STOP_SECONDS: Final = 3
+_LOOK_SECONDS: Final = 0.5
+_KNOWN_SECONDS: Final = 1.0
+
+
+def serve(context: WebContext, app: ASGIApp, listener: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM; what was accepted is handed over at the end."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=PatientProtocol,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+    _Server(config, context).run(sockets=[listener])
+
+
+def end_cleanly_on_signals() -> None:
+    """Let a signal end the process as a success, also before and after it has served.
+
+    uvicorn stops cleanly at a signal and then raises it again: that must not look like a crash.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound; ConfigurationError says why it cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigurationError(
+            f"the web process cannot listen on {host} port {port} ({reason}): stop what uses it, "
+            "or set OBM_HOST and OBM_PORT"
+        ) from error
+    # asyncio does this only for sockets that it made itself; without it each answer takes 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+class _Server(uvicorn.Server):
+    """Does what has to be done besides answering."""
+
+    def __init__(self, config: uvicorn.Config, context: WebContext) -> None:
+        super().__init__(config)
+        self._context = context
+        self._besides: list[asyncio.Task[None]] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets=sockets)
+        self._besides = [
+            asyncio.create_task(self._look_after_connections()),
+            asyncio.create_task(_again_and_again(_LOOK_SECONDS, self._seal)),
+            asyncio.create_task(_again_and_again(_KNOWN_SECONDS, self._refresh)),
+        ]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End uploads, finish the other requests, hand the log over."""
+        self._context.health.report("stopping")
+        self._context.uploads.stop()
+        await super().shutdown(sockets=sockets)
+        for task in self._besides:
+            task.cancel()
+        try:
+            await self._context.commit.close()
+        except (BatchManagerError, OSError) as error:
+            logger.error("the log is handed over by ingestion or the next start: %s", error)  # noqa: TRY400 - no traceback for people
+        self._context.health.report("stopped")
+
+    async def _look_after_connections(self) -> None:
+        while True:
+            self._context.health.report("running")
+            close_silent(
+                self.server_state.connections, self._context.settings.receive_timeout_seconds
+            )
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _seal(self) -> None:
+        await self._context.commit.seal_if_due()
+
+    async def _refresh(self) -> None:
+        await asyncio.to_thread(self._context.known_ids.refresh)
+
+
+async def _again_and_again(
+    pause_seconds: float, step: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Repeat a step for ever; what goes wrong is said once and tried again."""
+    said = ""
+    while True:
+        await asyncio.sleep(pause_seconds)
+        try:
+            await step()
+            said = ""
+        except Exception as error:
+            if str(error) != said:
+                said = str(error)
+                logger.warning("this goes wrong and is tried again: %s", said, exc_info=not said)
