@@ -7,6 +7,7 @@ from batching.settings import Settings
 from deployments.pipeline import Work
 from storage.accounts import make_probes_due
 from storage.health import HealthFile
+from storage.log_files import is_log, logs_are_due
 from storage.snapshots import ledger_generation
 from tasks.lookout import FLOW_NAMES, flows_with_work
 from tasks.resources import Resources, use
@@ -33,7 +34,7 @@ class Lookout:
             self._health.answered("openai")
         if not self._may_have_changed():
             return frozenset()
-        return flows_with_work(self._resources)
+        return flows_with_work(self._resources, nudging=True)
 
     def _may_have_changed(self) -> bool:
         state = f"{ledger_generation(self._resources.directory)} {self._inbox_state()}"
@@ -44,9 +45,12 @@ class Lookout:
         return True
 
     def _inbox_state(self) -> str:
-        """Return something that is new each second while a file lies in the inbox."""
-        inbox = self._resources.directory.inbox
-        waiting = inbox.exists() and any(inbox.iterdir())
+        """Return something that is new each second while work lies in the inbox."""
+        directory, settings = self._resources.directory, self._resources.settings
+        waiting = logs_are_due(directory, patience_seconds=settings.interval_ingest_seconds) or (
+            directory.inbox.exists()
+            and any(not is_log(path.name) for path in directory.inbox.iterdir())
+        )
         return str(int(time.monotonic())) if waiting else ""
 
 

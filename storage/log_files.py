@@ -128,7 +128,7 @@ def logs_are_due(directory: DataDirectory, *, patience_seconds: float) -> bool:
             continue
         waiting_bytes += status.st_size
         # The change time: the rename into the inbox sets it.
-        has_waited = time.time() - status.st_ctime >= patience_seconds
+        has_waited = time.time() - status.st_ctime >= patience_seconds or not patience_seconds
         if log.is_urgent or has_waited or waiting_bytes >= _WORTH_A_SEGMENT_BYTES:
             return True
     return False

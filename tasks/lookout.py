@@ -12,8 +12,10 @@ from storage.account_changes import unsent_elsewhere
 from storage.accounts import probe_is_due
 from storage.completion import jobs_to_complete
 from storage.growth import grown_files
+from storage.intake_log import has_abandoned_logs
 from storage.lanes import budget_left_usd, read_lanes, room_for
 from storage.ledger import Transaction, now
+from storage.log_files import logs_are_due
 from storage.outbox import pending_parts
 from storage.results import own_results_waiting
 from storage.snapshots import snapshot
@@ -26,12 +28,16 @@ _OUR_BATCHES: Final = "batches JOIN lanes USING (lane_id) WHERE account = $1"
 FLOW_NAMES: Final = ("ingest", "submit", "track", "deliver", "upkeep")
 
 
-def flows_with_work(resources: Resources, *, max_age_seconds: float = 1.0) -> frozenset[str]:
+def flows_with_work(
+    resources: Resources, *, max_age_seconds: float = 1.0, nudging: bool = False
+) -> frozenset[str]:
     """Return the names of the flows that would do something if they ran now.
 
-    `max_age_seconds` is how old the view of the ledger may be, if it has changed since.
+    `max_age_seconds` is how old the view of the ledger may be, if it has changed since. With
+    `nudging` receivers' logs only count once they are worth a segment: they come every few
+    seconds, and a scheduled run takes all of them.
     """
-    busy = {"ingest"} if _ingest(resources) else set()
+    busy = {"ingest"} if _ingest(resources) or _received(resources, nudging=nudging) else set()
     if not resources.directory.ledger.exists():
         return frozenset(busy)
     with snapshot(resources.directory, max_age_seconds=max_age_seconds) as reader:
@@ -56,6 +62,14 @@ def _ingest(resources: Resources) -> bool:
             stable_seconds=resources.settings.file_stable_seconds,
             closing_now=resources.close_at_once,
         )
+    )
+
+
+def _received(resources: Resources, *, nudging: bool) -> bool:
+    directory = resources.directory
+    patience_seconds = resources.settings.interval_ingest_seconds if nudging else 0.0
+    return logs_are_due(directory, patience_seconds=patience_seconds) or has_abandoned_logs(
+        directory
     )
 
 
