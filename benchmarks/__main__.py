@@ -8,7 +8,14 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import batch_work, end_to_end, idle, intake, rabbitmq_publishing
+from benchmarks import (
+    batch_work,
+    end_to_end,
+    idle,
+    intake,
+    rabbitmq_intake,
+    rabbitmq_publishing,
+)
 from benchmarks.figures import Figure
 
 _BASIS: list[end_to_end.Run] = []
@@ -56,6 +63,7 @@ MEASURES: dict[str, Callable[[], list[Figure]]] = {
     "50k": _fifty_thousand,
     "idle": idle.measure,
     "rabbitmq": rabbitmq_publishing.measure,
+    "rabbitmq-intake": rabbitmq_intake.measure,
     "1m": _a_million,
 }
 LARGE = {"5m": _five_million}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from storage.directory import DataDirectory
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FAST = {"seal_seconds": 0.2}
 
 
@@ -321,3 +325,25 @@ def test_each_log_line_is_told_once_and_not_for_each_try(
         intake.await_state("disconnected")
         time.sleep(1)
     assert sum("No requests from" in record.message for record in caplog.records) == 1
+
+
+def test_the_example_publishes_what_the_consumer_takes(
+    broker: Broker, queue: str, directory: DataDirectory
+) -> None:
+    requests = EXAMPLES / "support-tickets.jsonl"
+    sent = publish_example(broker, "--queue", queue, "--job", "tickets", str(requests))
+    assert sent.returncode == 0, sent.stderr
+    count = len(requests.read_bytes().splitlines())
+    with running_intake(directory, rabbitmq_url=broker.url, rabbitmq_input_queue=queue) as intake:
+        until(lambda: len(intake.received) + len(intake.refused) == count)
+        assert {line.job for line in intake.received} == {"tickets"}
+    unroutable = publish_example(broker, "--queue", "nobody.knows.it", str(requests))
+    assert unroutable.returncode == 1
+    assert "no queue takes these messages" in unroutable.stderr
+
+
+def publish_example(broker: Broker, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / "publish_requests.py"), "--url", broker.url, *arguments],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
