@@ -20,7 +20,7 @@ from storage.received_lines import ReceivedLine, read_received_line, whole_lines
 _BLOCK_BYTES: Final = 4_000_000
 _WORTH_A_SEGMENT_BYTES: Final = 32_000_000
 _NAME: Final = re.compile(
-    r"(?P<role>[a-z0-9_-]+)-(?P<id>\d{8}T\d{9}-[0-9a-f]{8})"
+    r"(?P<role>[a-z0-9_-]+)-(?P<id>\d{8}T\d{12}-[0-9a-f]{8})"
     r"(?:\.upto-(?P<bytes>\d+))?(?P<urgent>\.urgent)?\.obmlog"
 )
 
@@ -54,8 +54,7 @@ class LogFile:
 def new_log_name(role: str) -> str:
     """Return a name for a log that begins now."""
     at = datetime.now(UTC)
-    milliseconds = at.microsecond // 1000
-    return f"{role}-{at:%Y%m%dT%H%M%S}{milliseconds:03d}-{secrets.token_hex(4)}.obmlog"
+    return f"{role}-{at:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}.obmlog"
 
 
 def sealed_name(name: str, *, end_offset: int | None = None, urgent: bool = False) -> str:

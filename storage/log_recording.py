@@ -87,7 +87,11 @@ def _name_jobs(transaction: Transaction, jobs: Iterable[str]) -> None:
     transaction.execute("CREATE TEMP TABLE named (job VARCHAR, job_id INTEGER, config VARCHAR)")
     known = transaction.rows("SELECT job_id, name, label, endless, delivery_config FROM jobs")
     taken = {row["name"] for row in known}
-    called = {DEFAULT_JOB if row["endless"] else row["label"]: row for row in reversed(known)}
+    called = {
+        DEFAULT_JOB if row["endless"] else row["label"]: row
+        for row in reversed(known)
+        if row["endless"] or row["label"] != DEFAULT_JOB
+    }
     for job in jobs:
         found = called.get(job) or _begin_job(transaction, job, taken)
         if found["delivery_config"] is not None:
@@ -99,7 +103,8 @@ def _name_jobs(transaction: Transaction, jobs: Iterable[str]) -> None:
 
 def _begin_job(transaction: Transaction, job: str, taken: set[str]) -> dict[str, Any]:
     endless = job == DEFAULT_JOB
-    name = next(free_names(job, taken))
+    # The name of the job of the doors is nobody else's.
+    name = next(free_names(job, taken if endless else {*taken, DEFAULT_JOB}))
     taken.add(name)
     job_id = int(transaction.value("SELECT coalesce(max(job_id), 0) + 1 FROM jobs"))
     transaction.execute(
