@@ -83,9 +83,7 @@ class Group:
         if self._refused:
             quarantine.write(self._refused)
             self._refused = []
-        if self._lines:
-            log.write(self._lines)
-            self._lines = []
+        log.write(self._lines)
 
     def answer(self, channel: Any) -> None:
         """Tell the broker: refused messages one by one, then all good ones at once.
