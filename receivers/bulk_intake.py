@@ -161,35 +161,39 @@ class _Upload:
             request = read_request(line, self.rules)
             if not isinstance(request, ReadRequest):
                 self.verdicts.refuse(number, line, request)
-            elif self._is_new(number, request):
+            elif self._is_kept(number, request):
                 good.append(line)
         for refused in chunk.refused:
             self.lines += 1
             self.verdicts.refuse(refused.number, refused.raw, refused.refusal)
         return good
 
-    def _is_new(self, number: int, request: ReadRequest) -> bool:
-        known = self._known(request)
-        if known is Known.NEW:
-            self.verdicts.accept(number, request.custom_id)
+    def _is_kept(self, number: int, request: ReadRequest) -> bool:
+        """Note what becomes of a request; return whether it belongs into the file.
+
+        What an earlier upload has brought belongs there as well: ingestion passes over it, and
+        the same upload always makes the same file, by which it is recognised.
+        """
+        earlier = self._seen.get(request.id_hash)
+        if earlier is not None:
+            known = Known.SAME if earlier == request.payload_hash else Known.OTHER
+        else:
+            known = self._known_before(request)
+        if known is Known.OTHER:
+            self.verdicts.conflict(number, request.custom_id)
         elif known is Known.SAME:
             self.verdicts.repeat(number, request.custom_id)
         else:
-            self.verdicts.conflict(number, request.custom_id)
-        return known is Known.NEW
+            self.verdicts.accept(number, request.custom_id)
+        return earlier is None and known is not Known.OTHER
 
-    def _known(self, request: ReadRequest) -> Known:
-        earlier = self._seen.get(request.id_hash)
-        if earlier is not None:
-            return Known.SAME if earlier == request.payload_hash else Known.OTHER
-        label = self.wish.label
+    def _known_before(self, request: ReadRequest) -> Known:
+        known, label = Known.NEW, self.wish.label
         if label is not None:
             known = self.context.known_ids.look_up(label, request.id_hash, request.payload_hash)
-            if known is not Known.NEW:
-                return known
-        if len(self._seen) < _REMEMBERED_IDS:
+        if known is not Known.OTHER and len(self._seen) < _REMEMBERED_IDS:
             self._seen[request.id_hash] = request.payload_hash
-        return Known.NEW
+        return known
 
     def _finished(self, file: UploadedFile) -> BulkResult:
         stem = slug(self.wish.label) if self.wish.label else "bulk"

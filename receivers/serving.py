@@ -1,6 +1,7 @@
 """Running the web application until somebody wants it to end."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _SWITCH_SECONDS: Final = 0.001
 """Threads of uploads compute; with Python's own 5 ms every other request would wait for them."""
+_OBJECTS_TO_COLLECT: Final = 10_000
 _BACKLOG: Final = 2_048
 _KEEP_ALIVE_SECONDS: Final = 60
 _STOP_SECONDS: Final = 3
@@ -30,6 +32,10 @@ _KNOWN_SECONDS: Final = 1.0
 def serve(context: WebContext, app: ASGIApp, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM; what was accepted is handed over at the end."""
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # What is there now stays for ever: looking at it again would hold every request up.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_TO_COLLECT, 50, 100)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -44,7 +50,10 @@ def serve(context: WebContext, app: ASGIApp, listener: socket.socket) -> None:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
-    _Server(config, context).run(sockets=[listener])
+    try:
+        _Server(config, context).run(sockets=[listener])
+    finally:
+        gc.unfreeze()  # or the end of the process would take it all for leaked
 
 
 def end_cleanly_on_signals() -> None:

@@ -1,4 +1,4 @@
-"""A broker, a data directory and a consumer for each test."""
+"""A broker, a data directory, a consumer and a web process for each test that wants one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from broker import broker, own_broker  # noqa: F401 - fixtures for the tests of this folder
 from consumers import ConsumerProcess
+from web_process import Web, end, start
 
 from storage.directory import DataDirectory
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from broker import Broker
+    from web_process import StartWeb
 
 
 @pytest.fixture
@@ -70,3 +72,28 @@ def small_disk() -> Iterator[Path]:
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def shared_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """Serve for all tests that only send requests to it."""
+    web = start(tmp_path_factory.mktemp("web") / "data", OBM_SEAL_SECONDS=3600)
+    yield web
+    code = web.stop()
+    end(web)
+    assert code == 0
+    assert "Traceback" not in web.log.read_text()
+
+
+@pytest.fixture
+def start_web(tmp_path: Path) -> Iterator[StartWeb]:
+    """Return a function that starts a web process of the test's own, with these settings."""
+    started: list[Web] = []
+
+    def begin(data: Path = tmp_path / "data", **settings: object) -> Web:
+        started.append(start(data, **settings))
+        return started[-1]
+
+    yield begin
+    for web in started:
+        end(web)
