@@ -16,6 +16,22 @@ _UNDELIVERED = (
 """Result files that somebody still waits for, or may replay."""
 
 
+_FORGETTABLE = """
+job_id IN (SELECT job_id FROM jobs WHERE completed_at < $1)
+OR (job_id IN (SELECT job_id FROM jobs WHERE endless)
+    AND finished_at < $1 AND result_id IS NOT NULL AND state NOT IN ('pending', 'batched')
+    AND NOT EXISTS (
+        SELECT 1 FROM parts
+        WHERE parts.job_id = requests.job_id AND parts.result_id = requests.result_id
+            AND (parts.state = 'pending' OR delivered_at >= $1))
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries
+        WHERE deliveries.segment = requests.segment AND deliveries.row_index = requests.row_index
+            AND (deliveries.state IN ('pending', 'exhausted') OR deliveries.finished_at >= $1)))
+"""
+"""Requests of jobs completed before a moment, and of endless jobs those delivered before it."""
+
+
 def forget_files(folder: Path, *, keep_days: float) -> int:
     """Delete files that came into the folder longer ago; 0 days keeps all."""
     if keep_days <= 0:
@@ -63,17 +79,15 @@ def forget_batch_files(ledger: Ledger, *, keep_days: float) -> int:
 def forget_requests(ledger: Ledger, *, keep_days: float) -> int:
     """Delete requests and results of jobs completed longer ago; return how many requests.
 
-    A segment or result file goes when no request of it is left in the ledger. Rows go first:
+    Endless jobs are never completed: of them each request goes whose result was delivered longer
+    ago. A segment or result file goes when no request of it is left in the ledger. Rows go first:
     a crash in between leaves files that the next run deletes.
     """
     if keep_days <= 0:
         return 0
     cutoff = now() - timedelta(days=keep_days)
     with ledger.transaction() as transaction:
-        forgotten = transaction.execute(
-            "DELETE FROM requests WHERE job_id IN (SELECT job_id FROM jobs WHERE completed_at < ?)",
-            cutoff,
-        )
+        forgotten = transaction.execute(f"DELETE FROM requests WHERE {_FORGETTABLE}", cutoff)
         segments = transaction.rows(
             "SELECT segment FROM segments WHERE created_at < ? "
             "AND segment NOT IN (SELECT segment FROM requests)",

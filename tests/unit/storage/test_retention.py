@@ -53,6 +53,56 @@ def test_what_was_completed_long_ago_is_forgotten_with_its_files(store: Store) -
     assert forget_requests(store.ledger, keep_days=30) == 0
 
 
+def test_an_endless_job_forgets_what_was_delivered_long_ago_and_nothing_else(
+    store: Store,
+) -> None:
+    finished(store, "old", deliver=False)
+    store.deliver()
+    store.run("UPDATE requests SET finished_at = ?", now() - LONG_AGO)
+    store.run("UPDATE parts SET delivered_at = ?", now() - LONG_AGO)
+    store.take_in(chat_lines(1, prefix="pending"), name="later", source_id="s2")
+    store.run("UPDATE requests SET job_id = 1")
+    store.run("UPDATE jobs SET endless = true, completed_at = NULL")
+
+    assert forget_requests(store.ledger, keep_days=41) == 0
+    assert forget_requests(store.ledger, keep_days=30) == 2
+    assert store.states() == {"pending": 1}
+    assert segment_path(store.directory.segments, 2).exists()
+    assert not segment_path(store.directory.segments, 1).exists()
+
+
+@pytest.mark.parametrize(
+    ("delivery_state", "finished_days_ago", "forgotten"),
+    [("pending", None, 0), ("exhausted", 40, 0), ("delivered", 1, 0), ("delivered", 40, 1)],
+)
+def test_an_endless_job_keeps_what_is_still_to_be_pushed_or_was_just_now(
+    store: Store, delivery_state: str, finished_days_ago: int | None, forgotten: int
+) -> None:
+    finished(store)
+    store.run("UPDATE requests SET finished_at = ?", now() - LONG_AGO)
+    store.run("UPDATE jobs SET endless = true, completed_at = NULL")
+    store.run("UPDATE parts SET delivered_at = ?", now() - LONG_AGO)
+    store.run("DELETE FROM requests WHERE row_index = 1")
+    store.run(
+        "INSERT INTO deliveries (delivery_id, job_id, segment, row_index, result_id, "
+        "destination_id, state, created_at, attempts, finished_at) "
+        "VALUES (1, 1, 1, 0, 1, 1, ?, ?, 1, ?)",
+        delivery_state,
+        now() - LONG_AGO,
+        None if finished_days_ago is None else now() - timedelta(days=finished_days_ago),
+    )
+
+    assert forget_requests(store.ledger, keep_days=30) == forgotten
+
+
+def test_an_endless_job_keeps_what_waits_for_its_file(store: Store) -> None:
+    finished(store, deliver=False)
+    store.run("UPDATE requests SET finished_at = ?", now() - LONG_AGO)
+    store.run("UPDATE jobs SET endless = true")
+
+    assert forget_requests(store.ledger, keep_days=30) == 0
+
+
 def test_nothing_is_forgotten_before_its_time_or_with_retention_switched_off(store: Store) -> None:
     finished(store)
     assert forget_requests(store.ledger, keep_days=41) == 0
