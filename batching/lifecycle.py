@@ -118,6 +118,11 @@ DELIVERY_TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.CANCELLED: frozenset(),
 }
 
+OPERATOR_DELIVERY_TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
+    DeliveryState.DELIVERED: frozenset({DeliveryState.PENDING}),
+}
+"""Moves that only an operator makes: the receiver gets the same result again."""
+
 _State = TypeVar("_State", RequestState, BatchState, DeliveryState)
 
 

@@ -4,25 +4,29 @@ The owner of the deliver flow is the only one who sends, so what is due and unde
 to it alone: nothing marks a delivery as being sent, and after a crash it is simply due again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 import polars as pl
 
 from batching.deliveries import Message, idempotency_key
 from batching.wire import RequestRef, encode_wire_id
 from storage.directory import DataDirectory
-from storage.ledger import Ledger, Transaction, now
+from storage.ledger import Transaction, now
 from storage.result_files import delivered_line, result_path
 from storage.result_reading import read_range
 
 _KEY = ["segment", "row_index"]
 _LINE_COLUMNS = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
-_DUE = "deliveries.state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= $1)"
+_DUE = (
+    "deliveries.state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= $1) "
+    "AND disabled_at IS NULL"
+)
 _LEFT_ALONE = "targets.open_until IS NOT NULL AND targets.open_until > $1"
 
-ATTEMPT_COLUMNS = {
+ATTEMPT_COLUMNS: Final[Mapping[str, Any]] = {
     "delivery_id": pl.Int64,
     "attempted_at": pl.Datetime("us"),
     "outcome": pl.String,
@@ -42,8 +46,6 @@ class DueTarget:
     target: str
     kind: str
     due: int
-    openings: int
-    """How often in a row its circuit breaker has opened; above 0 it is tried with care."""
 
 
 def add_deliveries(transaction: Transaction, result_id: int, finals: pl.DataFrame) -> None:
@@ -66,8 +68,7 @@ def due_targets(reader: Transaction, *, at: datetime) -> list[DueTarget]:
     """Return the targets that have deliveries due and are not left alone now."""
     rows = reader.rows(
         f"""
-        SELECT target, any_value(targets.kind) AS kind, count(*) AS due,
-            any_value(openings) AS openings
+        SELECT target, any_value(targets.kind) AS kind, count(*) AS due
         FROM deliveries JOIN destinations USING (destination_id) JOIN targets USING (target)
         WHERE {_DUE} AND NOT ({_LEFT_ALONE})
         GROUP BY target ORDER BY target
@@ -87,8 +88,8 @@ def due_deliveries(
     with reader.table("under_way", pl.DataFrame({"delivery_id": under_way.cast(pl.Int64)})):
         return reader.frame(
             f"""
-            SELECT delivery_id, segment, row_index, result_id, config, attempts, created_at,
-                disabled_at IS NOT NULL AS is_disabled
+            SELECT delivery_id, segment, row_index, result_id, destination_id, config, attempts,
+                deliveries.created_at
             FROM deliveries JOIN destinations USING (destination_id)
             WHERE target = $2 AND {_DUE}
                 AND NOT EXISTS (SELECT 1 FROM under_way
@@ -102,33 +103,33 @@ def due_deliveries(
 def messages_of(
     directory: DataDirectory, installation: str, due: pl.DataFrame
 ) -> Iterator[Message]:
-    """Yield the messages of these deliveries, read from the result files they lie in."""
-    for (result_id,), rows in due.group_by("result_id", maintain_order=True):
-        number = int(str(result_id))
-        lines = read_range(result_path(directory, number), rows, _LINE_COLUMNS)
-        for row in rows.join(lines, on=_KEY, how="inner", maintain_order="left").iter_rows(
-            named=True
-        ):
-            ref = RequestRef(segment=row["segment"], row=row["row_index"])
-            yield Message(
-                delivery_id=row["delivery_id"],
-                key=idempotency_key(installation, ref, number),
-                request_id=encode_wire_id(installation, ref),
-                custom_id=row["custom_id"],
-                payload=delivered_line(
-                    row["line"], row["id_start"], row["id_end"], row["custom_id"]
-                ),
-            )
+    """Yield the messages of these deliveries of one result file, as far as they are in there.
+
+    OSError or ArrowException: the file cannot be read.
+    """
+    number = int(due["result_id"][0])
+    lines = read_range(result_path(directory, number), due, _LINE_COLUMNS)
+    found = due.join(lines, on=_KEY, how="inner", maintain_order="left")
+    for row in found.select("delivery_id", *_LINE_COLUMNS).iter_rows():
+        delivery_id, segment, row_index, custom_id, id_start, id_end, line = row
+        ref = RequestRef(segment=segment, row=row_index)
+        yield Message(
+            delivery_id=delivery_id,
+            key=idempotency_key(installation, ref, number),
+            request_id=encode_wire_id(installation, ref),
+            custom_id=custom_id,
+            payload=delivered_line(line, id_start, id_end, custom_id),
+        )
 
 
-def record_attempts(ledger: Ledger, attempts: pl.DataFrame) -> int:
+def record_attempts(transaction: Transaction, attempts: pl.DataFrame) -> int:
     """Record these attempts (columns: `ATTEMPT_COLUMNS`) and move their deliveries on.
 
     Returns how many deliveries moved: one that an operator has cancelled meanwhile stays as it is.
     """
     if not attempts.height:
         return 0
-    with ledger.transaction() as transaction, transaction.table("tried", attempts):
+    with transaction.table("tried", attempts):
         transaction.execute(
             """
             INSERT INTO attempts

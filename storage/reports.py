@@ -1,11 +1,11 @@
 """Reports: each figure that people are shown is one named query here."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from storage.accounts import trouble_of
-from storage.ledger import Transaction
+from storage.ledger import Transaction, now
 
 
 def lanes_report(reader: Transaction) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ class Standstill:
     under_way: int
     """Batches that are at the provider or on their way to it."""
     waiting_for_time: int
-    """Requests whose lane goes on by itself when a pause or a batch ends."""
+    """Requests whose lane, and results whose next attempt, is due by itself soon."""
     held: str | None
     """Why the remaining requests wait for an operator or another day."""
     account_trouble: str | None
@@ -141,16 +141,33 @@ def standstill(reader: Transaction, account: str) -> Standstill:
     under_way = on_the_way.pop(account, 0)
     held = [f"{waits.pop(reason):,} requests: {reason}" for reason in _HELD if reason in waits]
     held += [f"{count} batches belong to {other}" for other, count in on_the_way.items()]
-    held += _undelivered(reader)
+    soon = _due_soon(reader)
+    held += [] if soon else _undelivered(reader)
     return Standstill(
         under_way=under_way,
-        waiting_for_time=sum(waits.values()),
+        waiting_for_time=sum(waits.values()) + soon,
         held=", ".join(held) or None,
         account_trouble=trouble_of(reader, account) if under_way or waits else None,
     )
 
 
 _HELD = ("paused", "budget")
+
+
+SOON_SECONDS = 30.0
+"""A run until idle waits for attempts that are due within this time, and not for later ones."""
+
+
+def _due_soon(reader: Transaction) -> int:
+    """Return how many results will be pushed within a moment by themselves."""
+    return int(
+        reader.value(
+            "SELECT count(*) FROM deliveries JOIN destinations USING (destination_id) "
+            "JOIN targets USING (target) WHERE deliveries.state = 'pending' "
+            "AND coalesce(greatest(next_attempt_at, open_until) <= $1, true)",
+            now() + timedelta(seconds=SOON_SECONDS),
+        )
+    )
 
 
 def _undelivered(reader: Transaction) -> list[str]:

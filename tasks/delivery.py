@@ -6,7 +6,7 @@ from batching.errors import BadInput
 from batching.stopping import check_stop
 from storage.completion import complete_job, jobs_to_complete
 from storage.outbox import Part, deliver_part, pending_parts, postpone_part
-from storage.results import write_own_results_of_requests
+from storage.results import own_results_waiting, write_own_results_of_requests
 from tasks.resources import resources
 from tasks.steps import step
 
@@ -68,3 +68,9 @@ def complete_jobs() -> list[str]:
     if problems:
         raise BadInput("; ".join(problems))
     return completed
+
+
+def file_work_waits() -> bool:
+    """Return whether results have come that are to be written or delivered to files."""
+    with resources().ledger.transaction() as reader:
+        return bool(pending_parts(reader, most=1) or own_results_waiting(reader))

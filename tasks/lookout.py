@@ -11,6 +11,7 @@ from batching.planning import Claim, LaneView, decide
 from storage.account_changes import unsent_elsewhere
 from storage.accounts import probe_is_due
 from storage.completion import jobs_to_complete
+from storage.deliveries import due_targets
 from storage.growth import grown_files
 from storage.intake_log import has_abandoned_logs
 from storage.lanes import budget_left_usd, read_lanes, room_for
@@ -20,6 +21,7 @@ from storage.outbox import pending_parts
 from storage.results import own_results_waiting
 from storage.snapshots import snapshot
 from storage.staging import claimable_files, claimed_sources
+from storage.targets import waits_for_disabled
 from tasks.resources import Resources
 
 _OUR_BATCHES: Final = "batches JOIN lanes USING (lane_id) WHERE account = $1"
@@ -48,7 +50,7 @@ def flows_with_work(
             busy.add("submit")
         if _track(reader, resources, at):
             busy.add("track")
-        if _deliver(reader):
+        if _deliver(reader, at):
             busy.add("deliver")
     return frozenset(busy)
 
@@ -138,9 +140,13 @@ def _track(reader: Transaction, resources: Resources, at: datetime) -> bool:
     )
 
 
-def _deliver(reader: Transaction) -> bool:
+def _deliver(reader: Transaction, at: datetime) -> bool:
     return bool(
-        pending_parts(reader, most=1) or own_results_waiting(reader) or jobs_to_complete(reader)
+        pending_parts(reader, most=1)
+        or own_results_waiting(reader)
+        or due_targets(reader, at=at)
+        or waits_for_disabled(reader)
+        or jobs_to_complete(reader)
     )
 
 

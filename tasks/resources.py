@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+from batching.errors import ConfigurationError
 from batching.lifecycle import BatchState
 from batching.planning import BatchLimits, TokenRates
 from batching.prices import Price, PriceTable
@@ -23,6 +25,9 @@ from storage.destination_table import reach_of
 from storage.directory import DataDirectory
 from storage.lanes import SubmissionPolicy
 from storage.ledger import Ledger
+
+if TYPE_CHECKING:
+    from clients.rabbitmq import RabbitMQPublisher
 
 
 class Resources:
@@ -55,8 +60,21 @@ class Resources:
         client: OpenAIBatches | None = self.__dict__.get("provider")
         return None if client is None else client.last_answer_at
 
+    @cached_property
+    def publisher(self) -> "RabbitMQPublisher":
+        """The one connection over which results go to RabbitMQ."""
+        from clients.rabbitmq import RabbitMQPublisher  # noqa: PLC0415 - imports pika
+
+        url = self.settings.rabbitmq_url
+        if url is None:
+            raise ConfigurationError("RABBITMQ_URL is not set, so there is no broker to use")
+        return RabbitMQPublisher(url.get_secret_value())
+
     def close(self) -> None:
-        """Close the connections to the provider, if there are any."""
+        """Close the connections to the provider and the broker, if there are any."""
+        publisher = self.__dict__.pop("publisher", None)
+        if publisher is not None:
+            publisher.close()
         client = self.__dict__.pop("provider", None)
         if client is not None:
             client.close()

@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 from batching.settings import Settings
 from deployments.until_idle import Cycles
-from tasks import assembly, capacity, collection, creation, delivery, polling, staging, upload
+from tasks import (
+    assembly,
+    capacity,
+    collection,
+    creation,
+    delivery,
+    polling,
+    pushing,
+    staging,
+    upload,
+)
 
 
 def plain_flows() -> dict[str, Callable[[], object]]:
@@ -46,6 +56,7 @@ def _track() -> None:
 def _deliver() -> None:
     delivery.answer_without_provider.fn()
     delivery.deliver_to_files.fn()
+    pushing.push_results.fn()
     delivery.complete_jobs.fn()
 
 

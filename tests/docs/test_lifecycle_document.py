@@ -10,6 +10,7 @@ from documents import ROOT
 from batching.lifecycle import (
     BATCH_TRANSITIONS,
     DELIVERY_TRANSITIONS,
+    OPERATOR_DELIVERY_TRANSITIONS,
     OPERATOR_REQUEST_TRANSITIONS,
     REQUEST_TRANSITIONS,
     WaitReason,
@@ -43,7 +44,7 @@ def _known(*tables: _Table) -> set[tuple[str, str]]:
     [
         ("Request", "pending", (REQUEST_TRANSITIONS, OPERATOR_REQUEST_TRANSITIONS)),
         ("Batch", "planned", (BATCH_TRANSITIONS,)),
-        ("Delivery", "pending", (DELIVERY_TRANSITIONS,)),
+        ("Delivery", "pending", (DELIVERY_TRANSITIONS, OPERATOR_DELIVERY_TRANSITIONS)),
     ],
 )
 def test_a_diagram_holds_exactly_the_moves_of_the_code(

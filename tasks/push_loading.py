@@ -1,0 +1,66 @@
+"""Loading what is due for a target: pages of deliveries, messages in windows of bounded size."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import polars as pl
+from pyarrow import ArrowException
+
+from batching.destinations import parse_destination
+from storage.deliveries import due_deliveries, messages_of
+from storage.ledger import now
+from tasks.push_channels import Errand
+from tasks.resources import resources
+
+BYTES_A_WINDOW = 4_000_000
+_FIRST_WINDOW = 250
+
+
+def load_page(target: str, *, most: int, under_way: list[int]) -> pl.DataFrame:
+    """Return deliveries that are due and not under way."""
+    taken = pl.Series("delivery_id", under_way, dtype=pl.Int64)
+    with resources().ledger.transaction() as reader:
+        return due_deliveries(reader, target, at=now(), most=most, under_way=taken)
+
+
+class Window:
+    """How many messages are read at once: as many as 4 MB hold, by those read before."""
+
+    def __init__(self) -> None:
+        self.size = _FIRST_WINDOW
+
+    def read(self, rows: pl.DataFrame, url: str) -> tuple[list[Errand], str | None]:
+        """Return the errands of these deliveries, and why some of them cannot be read."""
+        found: list[Errand] = []
+        problem = None
+        for part in rows.partition_by("result_id", maintain_order=True):
+            try:
+                found += _errands(part, url)
+            except (OSError, ArrowException) as error:
+                problem = f"the result cannot be read: {error}"
+        byte_count = sum(len(errand.message.payload) for errand in found)
+        if found:
+            self.size = max(1, min(5_000, BYTES_A_WINDOW * len(found) // max(1, byte_count)))
+        return found, problem
+
+
+def _errands(rows: pl.DataFrame, url: str) -> Iterator[Errand]:
+    known = {
+        row[0]: row
+        for row in rows.select("delivery_id", "destination_id", "config", "attempts").iter_rows()
+    }
+    messages = messages_of(resources().directory, resources().installation, rows)
+    for message in messages:
+        _, destination_id, config, attempts = known[message.delivery_id]
+        yield Errand(
+            message=message,
+            destination_id=destination_id,
+            url=url or _url_of(config),
+            attempts=attempts,
+        )
+
+
+@lru_cache(maxsize=1_024)
+def _url_of(config: str) -> str:
+    destination = parse_destination(config)
+    return destination.webhook_url if destination.type == "webhook" else ""

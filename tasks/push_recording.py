@@ -1,0 +1,92 @@
+"""Writing down what became of pushed results: many at a time, since each time takes the ledger."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+
+import polars as pl
+
+from batching.breaker import TargetHealth
+from batching.lifecycle import DeliveryState
+from storage.deliveries import ATTEMPT_COLUMNS, record_attempts
+from storage.ledger import now
+from storage.targets import disable_destinations, give_up_target, record_health
+from tasks.resources import resources
+
+MOST_UNRECORDED = 20_000
+LONGEST_UNRECORDED_SECONDS = 2.0
+
+Attempt = tuple[int, datetime, str, int | None, int, str | None, str, datetime | None]
+"""One row of `ATTEMPT_COLUMNS`."""
+
+
+class Recorder:
+    """Collects outcomes and writes them; knows what is taken and not yet recorded."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, set[int]] = {}
+        """By target: deliveries that are under way, or done and not recorded."""
+        self.delivered: dict[str, int] = {}
+        self._attempts: list[tuple[str, Attempt]] = []
+        self._health: dict[str, TargetHealth] = {}
+        self._gone: dict[int, str] = {}
+        self._wanted = asyncio.Event()
+        self._writing = asyncio.Lock()
+
+    def add(self, target: str, attempt: Attempt) -> None:
+        """Remember an attempt until it is written."""
+        self._attempts.append((target, attempt))
+        if len(self._attempts) >= MOST_UNRECORDED:
+            self._wanted.set()
+
+    def note_health(self, target: str, health: TargetHealth) -> None:
+        """Remember how the target fares."""
+        self._health[target] = health
+
+    def note_gone(self, destination_id: int, reason: str) -> None:
+        """Let the destination be disabled."""
+        self._gone[destination_id] = reason
+
+    def release(self, target: str, delivery_ids: Iterable[int]) -> None:
+        """Put back what was taken and not tried."""
+        self.taken[target].difference_update(delivery_ids)
+
+    async def room(self) -> None:
+        """Wait until more may be sent: what is unrecorded would be sent again after a crash."""
+        if len(self._attempts) >= MOST_UNRECORDED:
+            await self.write()
+
+    async def run(self) -> None:
+        """Write now and then, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), LONGEST_UNRECORDED_SECONDS)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write everything that there is."""
+        async with self._writing:
+            self._wanted.clear()
+            attempts, self._attempts = self._attempts, []
+            health, self._health = self._health, {}
+            gone, self._gone = self._gone, {}
+            if not (attempts or health or gone):
+                return
+            await asyncio.to_thread(_write, [row for _, row in attempts], health, gone)
+        for target, row in attempts:
+            self.taken[target].discard(row[0])
+            if row[6] == DeliveryState.DELIVERED:
+                self.delivered[target] = self.delivered.get(target, 0) + 1
+
+
+def _write(attempts: list[Attempt], health: dict[str, TargetHealth], gone: dict[int, str]) -> None:
+    frame = pl.DataFrame(attempts, schema=ATTEMPT_COLUMNS, orient="row")
+    days = resources().settings.disable_failing_days
+    with resources().ledger.transaction() as transaction:
+        record_attempts(transaction, frame)
+        disable_destinations(transaction, gone)
+        for target, known in health.items():
+            record_health(transaction, target, known)
+            if known.failing_since is not None and attempts:
+                give_up_target(transaction, target, failing_days=days, at=now())

@@ -1,0 +1,243 @@
+"""Pushing to one target: what is due is loaded ahead, so many calls are under way."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+
+import polars as pl
+
+from batching.breaker import Breaker
+from batching.deliveries import Outcome, Reply
+from batching.delivery_retry import BROKER_TROUBLE, decide, is_final
+from batching.destinations import parse_destination
+from storage.ledger import now
+from tasks.push_channels import Channel, Errand
+from tasks.push_loading import Window, load_page
+from tasks.push_opening import NoWay, open_channel
+from tasks.push_pace import Pace
+from tasks.push_recording import Recorder
+from tasks.resources import resources
+
+logger = logging.getLogger(__name__)
+
+ROWS_A_PAGE = 5_000
+LOADS_AHEAD = 4_000_000
+"""Bytes of messages that wait to be sent."""
+
+_BLAMELESS = frozenset({Outcome.GONE, Outcome.NOT_ACCEPTED})
+"""Failures that say nothing about the next result for the same target."""
+
+Load = list[Errand]
+
+
+class TargetWorker:
+    """Sends what is due for one target until nothing is, or until the target is left alone."""
+
+    def __init__(self, target: str, breaker: Breaker, recorder: Recorder) -> None:
+        self._target = target
+        self._breaker = breaker
+        self._recorder = recorder
+        self._taken = recorder.taken.setdefault(target, set())
+        self._loads: asyncio.Queue[Load | None] = asyncio.Queue()
+        self._waiting_bytes = 0
+        self._has_room = asyncio.Event()
+        self._window = Window()
+        self._is_closing = False
+        self._channel: Channel
+        self._url = ""
+
+    def close(self) -> None:
+        """Take nothing new; what is under way goes on."""
+        self._is_closing = True
+        self._has_room.set()
+
+    async def run(self) -> None:
+        """Push; ends when nothing is due or the target is to be left alone."""
+        first = await self._page(1 if self._breaker.needs_probe else ROWS_A_PAGE)
+        if first.is_empty():
+            return
+        try:
+            destination = parse_destination(first["config"][0])
+            self._channel, self._url = open_channel(destination, resources())
+        except NoWay as error:
+            self._recorder.release(self._target, first["delivery_id"])
+            self._trouble(error.outcome, str(error))
+            await self._recorder.write()
+            return
+        try:
+            await self._push(first)
+        finally:
+            self._drop_waiting()
+            await self._channel.close()
+        await self._recorder.write()
+
+    async def _push(self, first: pl.DataFrame) -> None:
+        self._pace = Pace(self._channel.concurrency, self._channel.rate_per_second)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._feed(first))
+            for number in range(self._channel.concurrency):
+                group.create_task(self._lane(number))
+
+    async def _feed(self, page: pl.DataFrame) -> None:
+        while not page.is_empty():
+            page = await self._joined_by_late_ones(page)
+            await self._feed_page(page)
+            if self._breaker.needs_probe:
+                await self._loads.join()
+            if self._must_end():
+                break
+            page = await self._page(ROWS_A_PAGE)
+        for _ in range(self._channel.concurrency):
+            self._loads.put_nowait(None)
+
+    async def _joined_by_late_ones(self, page: pl.DataFrame) -> pl.DataFrame:
+        """Wait a moment for a POST to fill, if the results have just come."""
+        seconds = self._channel.fill_seconds
+        if not seconds or page.height >= self._channel.load_size or self._breaker.needs_probe:
+            return page
+        age = now().replace(tzinfo=None) - page["created_at"].to_list()[0]
+        if age.total_seconds() >= seconds:
+            return page
+        await asyncio.sleep(seconds - max(0.0, age.total_seconds()))
+        return pl.concat([page, await self._page(ROWS_A_PAGE)])
+
+    async def _feed_page(self, page: pl.DataFrame) -> None:
+        first = 0
+        while first < page.height:
+            if self._must_end():
+                self._recorder.release(self._target, page["delivery_id"][first:])
+                return
+            rows = page.slice(first, self._window.size)
+            first += rows.height
+            errands, problem = await asyncio.to_thread(self._window.read, rows, self._url)
+            if len(errands) < rows.height:
+                self._record_unreadable(rows, errands, problem)
+            for load in _loads(errands, self._channel.load_size):
+                self._waiting_bytes += _bytes_of(load)
+                self._loads.put_nowait(load)
+            await self._room()
+
+    async def _room(self) -> None:
+        while self._waiting_bytes > LOADS_AHEAD and not self._must_end():
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    async def _lane(self, number: int) -> None:
+        while True:
+            await self._pace.room(number)
+            load = await self._loads.get()
+            if load is None:
+                self._pace.end()
+                return
+            self._waiting_bytes -= _bytes_of(load)
+            self._has_room.set()
+            await self._pace.turn()
+            await self._recorder.room()
+            if self._must_end():
+                self._release(load)
+            else:
+                await self._send(load)
+            self._loads.task_done()
+
+    async def _send(self, load: Load) -> None:
+        replies = await self._channel.send(load)
+        for errand, reply in zip(load, replies, strict=True):
+            self._settle(errand, reply)
+        self._pace.answered([reply.outcome for reply in replies])
+        self._recorder.note_health(self._target, self._breaker.health)
+
+    def _settle(self, errand: Errand, reply: Reply) -> None:
+        if self._channel.is_broker and reply.outcome in BROKER_TROUBLE:
+            self._recorder.release(self._target, [errand.message.delivery_id])
+            self._trouble(reply.outcome, reply.excerpt or reply.outcome.value)
+            return
+        self._judge(errand, reply)
+        at = now()
+        decision = decide(
+            reply.outcome,
+            attempts=errand.attempts + 1,
+            at=at,
+            chance=_chance(),
+            retry_after_seconds=reply.retry_after_seconds,
+            final_statuses=self._channel.final_statuses,
+            status=reply.status_code,
+        )
+        moment = decision.next_attempt_at
+        row = (
+            errand.message.delivery_id, at.replace(tzinfo=None), reply.outcome.value,
+            reply.status_code, round(reply.duration_seconds * 1_000), reply.excerpt,
+            decision.state.value, moment.replace(tzinfo=None) if moment else None,
+        )  # fmt: skip
+        self._recorder.add(self._target, row)
+
+    def _judge(self, errand: Errand, reply: Reply) -> None:
+        """Let the breaker know, which decides about the target as a whole."""
+        at = now()
+        if reply.is_success:
+            self._breaker.succeeded(at)
+            return
+        if reply.outcome is Outcome.GONE:
+            said = f" {reply.excerpt}" if reply.excerpt else ""
+            self._recorder.note_gone(errand.destination_id, f"the receiver answered 410.{said}")
+        final = is_final(reply.outcome, reply.status_code, self._channel.final_statuses)
+        if final or reply.outcome in _BLAMELESS:
+            self._breaker.answered(at)
+        else:
+            self._breaker.failed(reply.outcome.value, reply.excerpt, at=at, chance=_chance())
+        if reply.retry_after_seconds:
+            self._breaker.leave_alone(reply.retry_after_seconds, at=at)
+
+    def _trouble(self, outcome: Outcome, problem: str) -> None:
+        at = now()
+        if not self._breaker.is_open(at):
+            logger.warning("target left alone", extra={"target": self._target, "problem": problem})
+        self._breaker.trouble(outcome.value, problem, at=at, chance=_chance())
+        self._recorder.note_health(self._target, self._breaker.health)
+
+    def _record_unreadable(self, rows: pl.DataFrame, errands: Load, problem: str | None) -> None:
+        read = {errand.message.delivery_id for errand in errands}
+        said = problem or "the result is not in its file"
+        for delivery_id, attempts in rows.select("delivery_id", "attempts").iter_rows():
+            if delivery_id in read:
+                continue
+            at = now()
+            chance = _chance()
+            decision = decide(Outcome.OTHER, attempts=attempts + 1, at=at, chance=chance)
+            moment = decision.next_attempt_at
+            row = (
+                delivery_id, at.replace(tzinfo=None), Outcome.OTHER.value, None, 0, said,
+                decision.state.value, moment.replace(tzinfo=None) if moment else None,
+            )  # fmt: skip
+            self._recorder.add(self._target, row)
+
+    async def _page(self, most: int) -> pl.DataFrame:
+        page = await asyncio.to_thread(
+            load_page, self._target, most=most, under_way=list(self._taken)
+        )
+        self._taken.update(page["delivery_id"])
+        return page
+
+    def _must_end(self) -> bool:
+        return self._is_closing or self._breaker.is_open(now())
+
+    def _release(self, load: Load) -> None:
+        self._recorder.release(self._target, [errand.message.delivery_id for errand in load])
+
+    def _drop_waiting(self) -> None:
+        while not self._loads.empty():
+            load = self._loads.get_nowait()
+            if load is not None:
+                self._release(load)
+
+
+def _loads(errands: Sequence[Errand], size: int) -> list[Load]:
+    return [list(errands[first : first + size]) for first in range(0, len(errands), size)]
+
+
+def _bytes_of(load: Load) -> int:
+    return sum(len(errand.message.payload) for errand in load)
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 - spreads retries, guards nothing

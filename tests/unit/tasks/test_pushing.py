@@ -1,0 +1,251 @@
+"""Pushing results to a real receiver in another process and to a real broker."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import factories
+import pytest
+from broker import Broker, broker
+from factories import Store, chat_line, success_line
+from pydantic import SecretStr
+from web_receiver import WebReceiver, answers, first, throttles
+
+from batching.destinations import Reach
+from batching.requests import ReadingRules
+from batching.settings import Settings
+from storage.redelivery import Selection, enable_destination, redeliver
+from tasks import push_recording
+from tasks.lookout import flows_with_work
+from tasks.pushing import push_results
+from tasks.resources import Resources, using
+
+__all__ = ["broker"]
+
+
+@pytest.fixture(scope="module")
+def running_receiver() -> Iterator[WebReceiver]:
+    with WebReceiver() as found:
+        yield found
+
+
+@pytest.fixture
+def receiver(running_receiver: WebReceiver) -> WebReceiver:
+    running_receiver.reset()
+    return running_receiver
+
+
+@pytest.fixture
+def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resources]:
+    reach = Reach(names=frozenset({"crm"}), has_broker=True)
+    monkeypatch.setattr(factories, "RULES", ReadingRules(reach=reach))
+    settings = Settings(
+        _env_file=None, data_dir=tmp_path / "data", webhook_allow_private="127.0.0.0/8"
+    )
+    found = Resources(settings)
+    found.directory.create()
+    with using(found):
+        yield found
+    found.close()
+
+
+@pytest.fixture
+def store(resources: Resources) -> Store:
+    return Store(resources.directory, resources.ledger)
+
+
+def answered(store: Store, configs: Sequence[dict[str, Any]], *, prefix: str = "id") -> None:
+    """Take in a request for each destination, and have the provider answer all of them."""
+    lines = []
+    for number, config in enumerate(configs):
+        line = json.loads(chat_line(f"{prefix}-{number}"))
+        lines.append(json.dumps(line | {"delivery_config": config}).encode())
+    store.take_in(lines, name=prefix, source_id=prefix)
+    batch = store.ended()
+    store.collect(batch, [success_line(wire) for wire in store.wire_ids(batch)])
+
+
+def webhook(receiver: WebReceiver, path: str = "/hook") -> dict[str, str]:
+    return {"type": "webhook", "webhook_url": receiver.url(path)}
+
+
+def with_broker(resources: Resources, url: str) -> None:
+    resources.settings = resources.settings.model_copy(update={"rabbitmq_url": SecretStr(url)})
+
+
+def states(store: Store) -> dict[str, int]:
+    rows = store.rows("SELECT state, count(*) AS n FROM deliveries GROUP BY state")
+    return {row["state"]: row["n"] for row in rows}
+
+
+def push() -> int:
+    return sum(push_results.fn().values())
+
+
+def pass_time(store: Store) -> None:
+    """Let every pause be over."""
+    store.run("UPDATE deliveries SET next_attempt_at = NULL WHERE state = 'pending'")
+    store.run(
+        "UPDATE targets SET open_until = now()::TIMESTAMP - INTERVAL 1 SECOND "
+        "WHERE open_until IS NOT NULL"
+    )
+
+
+def test_each_result_arrives_once_under_its_own_key(store: Store, receiver: WebReceiver) -> None:
+    answered(store, [webhook(receiver)] * 30)
+    assert push() == 30
+
+    came = receiver.received()
+    assert sorted(post.json["custom_id"] for post in came) == sorted(f"id-{n}" for n in range(30))
+    assert len({post.headers["idempotency-key"] for post in came}) == 30
+    assert states(store) == {"delivered": 30}
+    assert store.value("SELECT count(*) FROM attempts") == 30
+    assert push() == 0
+
+
+def test_nothing_to_push_is_no_work(resources: Resources) -> None:
+    resources.ledger.installation()
+    assert push() == 0
+    assert "deliver" not in flows_with_work(resources, max_age_seconds=0)
+
+
+def test_a_failure_is_tried_again_at_its_time_with_the_same_key(
+    store: Store, receiver: WebReceiver, resources: Resources
+) -> None:
+    receiver.set_behaviour("/hook", first(1, answers(500, "broken")))
+    answered(store, [webhook(receiver)])
+    assert push() == 0
+    assert states(store) == {"pending": 1}
+    assert "deliver" not in flows_with_work(resources, max_age_seconds=0)
+    pass_time(store)
+    assert "deliver" in flows_with_work(resources, max_age_seconds=0)
+    assert push() == 1
+
+    keys = [post.headers["idempotency-key"] for post in receiver.received()]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    tries = store.rows("SELECT number, outcome, status_code FROM attempts ORDER BY number")
+    assert tries == [
+        {"number": 1, "outcome": "http_status_not_2xx", "status_code": 500},
+        {"number": 2, "outcome": "success", "status_code": 200},
+    ]
+
+
+def test_a_receiver_that_asks_for_a_pause_is_left_alone(
+    store: Store, receiver: WebReceiver
+) -> None:
+    receiver.set_behaviour("/hook", throttles(600))
+    answered(store, [webhook(receiver)])
+    assert push() == 0
+    seconds = store.value("SELECT epoch(min(next_attempt_at) - max(created_at)) FROM deliveries")
+    assert seconds > 590
+    assert store.value("SELECT open_until > now()::TIMESTAMP + INTERVAL 590 SECOND FROM targets")
+
+
+def test_410_disables_the_destination_until_it_is_enabled(
+    store: Store, receiver: WebReceiver
+) -> None:
+    receiver.set_behaviour("/gone", first(1, answers(410)))
+    answered(store, [webhook(receiver, "/gone")])
+    assert push() == 0
+    answered(store, [webhook(receiver, "/gone")], prefix="later")
+    assert push() == 0
+
+    assert states(store) == {"exhausted": 2}
+    assert receiver.count == 1
+    assert "410" in store.value("SELECT problem FROM deliveries ORDER BY delivery_id DESC LIMIT 1")
+    assert redeliver(store.ledger, Selection(job="later"), failed_only=True, actor="me") == 1
+    assert push() == 1
+    assert (
+        enable_destination(
+            store.ledger,
+            store.value("SELECT target FROM destinations WHERE kind = 'webhook'"),
+            actor="me",
+        )
+        == 0
+    )
+
+
+def test_a_dead_target_is_left_alone_after_a_few_attempts_and_probed_with_one(
+    store: Store, receiver: WebReceiver
+) -> None:
+    receiver.set_behaviour("/hook", first(40, answers(500)))
+    answered(store, [webhook(receiver)] * 60)
+    assert push() == 0
+    tried = receiver.count
+    assert 10 <= tried <= 20
+    assert store.value("SELECT openings FROM targets") == 1
+    pass_time(store)
+    assert push() == 0
+    assert receiver.count == tried + 1
+    receiver.set_behaviour("/hook", answers(200))
+    pass_time(store)
+    assert push() == 60
+    assert states(store) == {"delivered": 60}
+
+
+def test_named_batches_carry_many_results_a_post(
+    store: Store, receiver: WebReceiver, resources: Resources
+) -> None:
+    text = f'[crm]\ntype = "webhook"\nurl = "{receiver.url("/crm")}"\nmode = "batch"\n'
+    (resources.directory.root / "destinations.toml").write_text(
+        text + "most_results = 20\nlongest_wait_milliseconds = 10\n"
+    )
+    answered(store, [{"type": "named", "name": "crm"}] * 50)
+    assert push() == 50
+    assert sorted(len(post.lines) for post in receiver.received()) == [10, 20, 20]
+
+
+def test_a_name_that_is_gone_burns_no_attempt(store: Store) -> None:
+    answered(store, [{"type": "named", "name": "crm"}])
+    assert push() == 0
+    assert states(store) == {"pending": 1}
+    assert store.value("SELECT count(*) FROM attempts") == 0
+    assert "crm" in store.value("SELECT problem FROM targets")
+
+
+def test_results_that_were_sent_and_not_recorded_come_again_under_the_same_key(
+    store: Store, receiver: WebReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise MemoryError
+
+    answered(store, [webhook(receiver)] * 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(push_recording, "record_attempts", crash)
+        with pytest.raises((MemoryError, BaseExceptionGroup)):
+            push()
+    assert states(store) == {"pending": 5}
+    assert push() == 5
+    keys = [post.headers["idempotency-key"] for post in receiver.received()]
+    assert len(keys) == 10
+    assert len(set(keys)) == 5
+
+
+def test_messages_arrive_in_the_queue(store: Store, resources: Resources, broker: Broker) -> None:
+    queue = broker.declare_queue("pushed", {})
+    with_broker(resources, broker.url)
+    answered(store, [{"type": "rabbitmq", "rabbitmq_queue": queue}] * 30)
+    assert push() == 30
+    assert len({properties.message_id for properties, _ in broker.take_all(queue)}) == 30
+
+
+def test_a_queue_that_is_not_there_is_a_failed_attempt(
+    store: Store, resources: Resources, broker: Broker
+) -> None:
+    with_broker(resources, broker.url)
+    answered(store, [{"type": "rabbitmq", "rabbitmq_queue": "not there"}])
+    assert push() == 0
+    assert store.value("SELECT outcome FROM attempts") == "queue_not_found"
+
+
+def test_a_broker_that_is_down_burns_no_attempt(store: Store, resources: Resources) -> None:
+    with_broker(resources, "amqp://guest:guest@127.0.0.1:9/")
+    answered(store, [{"type": "rabbitmq", "rabbitmq_queue": "q"}] * 3)
+    assert push() == 0
+    assert states(store) == {"pending": 3}
+    assert store.value("SELECT count(*) FROM attempts") == 0
+    assert store.value("SELECT last_outcome FROM targets WHERE kind = 'rabbitmq'") == (
+        "connection_error"
+    )
