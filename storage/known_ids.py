@@ -126,16 +126,23 @@ class KnownIds:
     def _read_new_logs(self, *, skipped_role: str | None) -> None:
         """Read the sealed logs; what is still written may go away again, unacknowledged."""
         logs = logs_in(self._directory.inbox)
-        for log in logs:
-            if log.source_id not in self._read_logs and log.role != skipped_role:
-                self._read_log(log)
-        self._read_logs = {log.source_id for log in logs}
+        known = self._read_logs
+        self._read_logs = {
+            log.source_id
+            for log in logs
+            if log.source_id in known or log.role == skipped_role or self._has_read(log)
+        }
 
-    def _read_log(self, log: LogFile) -> None:
+    def _has_read(self, log: LogFile) -> bool:
+        """Read a log; return False if it has another name by now, or is in the ledger."""
         pairs = _pairs(lines_of(log))
-        while some := list(islice(pairs, _LINES_AT_A_TIME)):
-            keys, payloads = zip(*some, strict=True)
-            self._shards.merge(as_hashes(keys), as_hashes(payloads), STAGED)
+        try:
+            while some := list(islice(pairs, _LINES_AT_A_TIME)):
+                keys, payloads = zip(*some, strict=True)
+                self._shards.merge(as_hashes(keys), as_hashes(payloads), STAGED)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _read_ledger(self) -> None:
         if not self._directory.ledger.exists():

@@ -97,24 +97,26 @@ def lines_waiting(directory: DataDirectory, *, sealed_only: bool = False) -> Ite
     A log that is still written may hold lines that are not durable yet and go away again:
     `sealed_only` leaves them out. Logs that ingestion deletes meanwhile are passed over.
     """
-    folders = [directory.inbox] if sealed_only else [directory.receiving, directory.inbox]
+    # The inbox twice: a log may get its urgent name, or come, while others are read.
+    folders = [directory.inbox, directory.inbox]
     seen: set[str] = set()
-    for folder in folders:
+    for folder in folders if sealed_only else [directory.receiving, *folders]:
         for log in logs_in(folder):
-            if log.source_id not in seen:
-                seen.add(log.source_id)
+            if log.source_id in seen:
+                continue
+            try:
                 yield from lines_of(log)
+            except FileNotFoundError:  # it has moved on, or is in the ledger by now
+                continue
+            seen.add(log.source_id)
 
 
 def lines_of(log: LogFile) -> Iterator[ReceivedLine]:
-    """Yield the undamaged lines of a log; none if it has gone away."""
-    try:
-        for lines in whole_lines(log.blocks()):
-            for text in lines:
-                if (line := read_received_line(text)) is not None:
-                    yield line
-    except FileNotFoundError:
-        return
+    """Yield the undamaged lines of a log; FileNotFoundError if it has gone away."""
+    for lines in whole_lines(log.blocks()):
+        for text in lines:
+            if (line := read_received_line(text)) is not None:
+                yield line
 
 
 def logs_are_due(directory: DataDirectory, *, patience_seconds: float) -> bool:

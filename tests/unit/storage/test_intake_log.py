@@ -366,3 +366,19 @@ def test_a_killed_receiver_loses_nothing_that_it_acknowledged(
         f"{number}-{part}" for number in numbers for part in range(3)
     ]
     assert len(found) <= 3 * len(numbers) + 3
+
+
+def test_a_log_that_moves_on_while_others_are_read_is_not_missed(
+    directory: DataDirectory,
+) -> None:
+    first, second = open_log(directory), open_log(directory, role="consumer")
+    first.write([line("a")])
+    second.write([line("b")])
+    reading = lines_waiting(directory)
+    found = [next(reading).line]
+    second.seal()
+    first.close()
+    found += [received.line for received in reading]
+
+    assert found == [b"a", b"b"]
+    second.close()

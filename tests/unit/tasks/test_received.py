@@ -9,6 +9,8 @@ import pytest
 from factories import MODEL, Store, chat_line, chat_lines, request_line
 
 from batching.jobs import JobSettings
+from deployments.work import Lookout
+from storage.health import HealthFile
 from storage.intake_log import IntakeLog
 from storage.ledger import now
 from storage.log_files import logs_in
@@ -319,3 +321,14 @@ def test_requests_of_receivers_can_be_claimed_for_a_batch(store: Store) -> None:
 
     assert (batch.requests, batch.model) == (3, MODEL)
     assert len(store.write_input(batch).read_bytes().splitlines()) == 3
+
+
+def test_a_young_log_does_not_wake_the_pipeline_and_an_urgent_one_does(
+    resources: Resources, store: Store
+) -> None:
+    lookout = Lookout(resources, HealthFile(resources.directory.health, "pipeline"))
+    receive(store, [chat_line("a")])
+    assert "ingest" not in lookout.busy_flows()
+
+    receive(store, [chat_line("b")], urgent=True)
+    assert "ingest" in lookout.busy_flows()
