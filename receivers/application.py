@@ -8,7 +8,15 @@ from fastapi import APIRouter, FastAPI
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receivers import documentation
+from receivers import (
+    api_batches,
+    api_deliveries,
+    api_jobs,
+    api_requests,
+    api_results,
+    api_state,
+    documentation,
+)
 from receivers.answers import ApiError, answer_errors_in_one_shape, internal_error, send_error
 from receivers.authentication import Authentication
 from receivers.body_reading import ClientGone, send_error_early
@@ -22,7 +30,15 @@ from storage.health import product_version
 
 logger = logging.getLogger(__name__)
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (documentation.router,)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    documentation.router,
+    api_requests.router,
+    api_results.router,
+    api_jobs.router,
+    api_batches.router,
+    api_deliveries.router,
+    api_state.router,
+)
 _DESCRIPTION: Final = (
     "Send OpenAI requests now, get every result later, at half the price. Requests come in one "
     "by one, as lines of an upload, or as files; what was answered with 202 is on the disk."

@@ -39,14 +39,19 @@ def cancel_job(ledger: Ledger, name: str, *, actor: str) -> tuple[int, int]:
             "WHERE job_id = ? AND state = 'batched' AND NOT cancel_requested",
             job_id,
         )
-        _ask_for_batch_cancels(transaction)
-        cancel_unsent(transaction, actor=actor)
-        _take_apart_unsent(transaction)
+        carry_out_cancel_wishes(transaction, actor=actor)
         transaction.record_move(
             "job", name, "cancel_requested", actor=actor,
             reason=f"{at_once} pending, {later} in batches",
         )  # fmt: skip
     return at_once, later
+
+
+def carry_out_cancel_wishes(transaction: Transaction, *, actor: str) -> None:
+    """Do with the batches what their requests' recorded wishes to be cancelled ask for."""
+    _ask_for_batch_cancels(transaction)
+    cancel_unsent(transaction, actor=actor)
+    _take_apart_unsent(transaction)
 
 
 def _ask_for_batch_cancels(transaction: Transaction) -> None:

@@ -1,0 +1,62 @@
+"""The pull door: every result once, in the order in which results were recorded."""
+
+import asyncio
+import time
+from typing import Annotated, Final
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from receivers.context import WebContext, web_context
+from receivers.paging import Cursor, Limit, Word, decode_cursor, encode_cursor, reading
+from receivers.views import ERRORS, NDJSON
+from storage.result_feed import FeedResult, results_after
+
+router = APIRouter(tags=["results"], responses=ERRORS)
+_LOOK_SECONDS: Final = 1.0
+_LONGEST_WAIT_SECONDS: Final = 60.0
+
+
+@router.get("/api/results", response_class=Response, responses={200: {"content": {NDJSON: {}}}})
+async def pull_results(
+    *,
+    request: Request,
+    context: Annotated[WebContext, Depends(web_context)],
+    after: Cursor = None,
+    limit: Limit = 100,
+    wait: Annotated[float, Query(ge=0, le=_LONGEST_WAIT_SECONDS)] = 0.0,
+    job: Word = None,
+) -> Response:
+    """Return results behind the cursor as NDJSON, each line with its own cursor.
+
+    The header X-Obm-Next-Cursor has the last one, or the given one if there is nothing new.
+    With `wait` the answer comes as soon as there is a result, or after so many seconds.
+    """
+    place = decode_cursor(after, name="after", numbers=2)
+    start = (place[0], place[1]) if place else (0, -1)
+    until = time.monotonic() + wait
+    found = await run_in_threadpool(_look, context, start, limit, job)
+    while not found and time.monotonic() < until and not await request.is_disconnected():
+        await asyncio.sleep(min(_LOOK_SECONDS, max(0.01, until - time.monotonic())))
+        found = await run_in_threadpool(_look, context, start, limit, job)
+    last = encode_cursor(found[-1].sequence, found[-1].row) if found else encode_cursor(*start)
+    return Response(
+        b"".join(map(_line, found)), media_type=NDJSON, headers={"X-Obm-Next-Cursor": last}
+    )
+
+
+def _look(
+    context: WebContext, start: tuple[int, int], limit: int, job: str | None
+) -> list[FeedResult]:
+    with reading(context) as reader:
+        if reader is None:
+            return []
+        return results_after(context.directory, reader, start, most=limit, job=job)
+
+
+def _line(found: FeedResult) -> bytes:
+    head = {"cursor": encode_cursor(found.sequence, found.row), "job": found.job}
+    known = msgspec.json.encode(head | {"custom_id": found.custom_id})
+    return b'%b,"result":%b}\n' % (known[:-1], found.line)

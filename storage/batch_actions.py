@@ -1,0 +1,138 @@
+"""What operators do to batches: short guarded moves that the next flow run carries out."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from batching.lifecycle import FINAL_BATCH_STATES, BatchState
+from storage.batch_files import batch_folder, remove_batch_files
+from storage.batches import cancel_unsent
+from storage.ledger import Ledger, Transaction, now
+
+_CANCELLABLE: Final = frozenset(
+    {BatchState.PLANNED, BatchState.UPLOADED, BatchState.SUBMITTING, BatchState.SUBMITTED}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchAction:
+    """What became of an operator's wish."""
+
+    state: BatchState
+    """The batch's state after it."""
+    requests: int = 0
+    """How many requests it touched."""
+    refusal: str | None = None
+    """Why nothing was done."""
+
+
+def cancel_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | None:
+    """Ask for the batch to be cancelled; None if there is none. Paid results still arrive."""
+    with ledger.transaction() as transaction:
+        found = transaction.row(
+            "SELECT state, cancel_requested FROM batches WHERE batch_id = ?", batch_id
+        )
+        if found is None:
+            return None
+        state = BatchState(found["state"])
+        if found["cancel_requested"] or state is BatchState.CANCELLED:
+            return BatchAction(state=state)
+        if state not in _CANCELLABLE:
+            return BatchAction(state=state, refusal=f"a batch that is {state} has run already")
+        wished = _wish_to_cancel(transaction, batch_id)
+        transaction.record_move("batch", batch_id, "cancel_requested", source=state, actor=actor)
+        cancel_unsent(transaction, actor=actor)
+        return BatchAction(state=_state(transaction, batch_id) or state, requests=wished)
+
+
+def flush_lane_of(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | None:
+    """Let what is pending in the batch's lane go without filling up; None if there is no batch."""
+    with ledger.transaction() as transaction:
+        state = _state(transaction, batch_id)
+        if state is None:
+            return None
+        in_lane = "state = 'pending' AND lane_id = (SELECT lane_id FROM batches WHERE batch_id = ?)"
+        waiting = transaction.value(f"SELECT count(*) FROM requests WHERE {in_lane}", batch_id)
+        if not waiting:
+            return BatchAction(state=state, refusal="nothing waits in the lane of this batch")
+        transaction.execute(
+            "UPDATE jobs SET flush_requested_at = ? "
+            f"WHERE job_id IN (SELECT job_id FROM requests WHERE {in_lane})",
+            now(), batch_id,
+        )  # fmt: skip
+        transaction.record_move(
+            "batch", batch_id, "lane_flushed", actor=actor, reason=f"{waiting} requests"
+        )
+        return BatchAction(state=state, requests=int(waiting))
+
+
+def restart_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | None:
+    """Send again what failed with the batch as a whole; None if there is none.
+
+    The earlier results are kept. Of a lost batch this may pay for a request a second time.
+    """
+    with ledger.transaction() as transaction:
+        state = _state(transaction, batch_id)
+        if state is None:
+            return None
+        if state is not BatchState.FAILED:
+            return BatchAction(state=state, refusal=f"the batch has not failed, it is {state}")
+        jobs = transaction.rows(
+            f"SELECT DISTINCT job_id FROM requests WHERE {_RESTARTED}", batch_id
+        )
+        count = transaction.execute(
+            "UPDATE requests SET state = 'pending', attempts = 0, returns = 0, batch_id = NULL, "
+            "result_id = NULL, result_bytes = NULL, finished_at = NULL, status_code = NULL, "
+            f"error_code = NULL, cancel_requested = false WHERE {_RESTARTED}",
+            batch_id,
+        )
+        if not count:
+            return BatchAction(
+                state=state, refusal="no request of the batch failed with it and has its result yet"
+            )
+        transaction.execute(
+            "UPDATE jobs SET completed_at = NULL WHERE list_contains(?, job_id)",
+            [row["job_id"] for row in jobs],
+        )
+        transaction.record_move(
+            "batch", batch_id, "restarted", actor=actor, reason=f"{count} requests pending again"
+        )
+        return BatchAction(state=state, requests=count)
+
+
+_RESTARTED: Final = (
+    "batch_id = ? AND state = 'failed' AND result_id IS NOT NULL AND error_code IN "
+    "('obm_batch_refused', 'obm_batch_lost', 'obm_returns_exhausted', 'obm_results_unavailable', "
+    "'obm_results_missing')"
+)
+
+
+def forget_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | None:
+    """Delete the files of a batch that has ended, not its results; None if there is no batch."""
+    with ledger.transaction() as transaction:
+        state = _state(transaction, batch_id)
+        if state is None:
+            return None
+        if state not in FINAL_BATCH_STATES:
+            return BatchAction(state=state, refusal=f"a batch that is {state} needs its files")
+        if batch_folder(ledger.directory, batch_id).exists():
+            transaction.record_move("batch", batch_id, "files_deleted", actor=actor)
+    remove_batch_files(ledger.directory, batch_id)
+    return BatchAction(state=state)
+
+
+def _wish_to_cancel(transaction: Transaction, batch_id: int) -> int:
+    transaction.execute(
+        "UPDATE batches SET cancel_requested = true, next_poll_at = "
+        "CASE WHEN state = 'submitted' THEN ?::TIMESTAMP ELSE next_poll_at END WHERE batch_id = ?",
+        now(), batch_id,
+    )  # fmt: skip
+    return transaction.execute(
+        "UPDATE requests SET cancel_requested = true WHERE batch_id = ? AND state = 'batched' "
+        "AND NOT cancel_requested",
+        batch_id,
+    )
+
+
+def _state(transaction: Transaction, batch_id: int) -> BatchState | None:
+    found = transaction.value("SELECT state FROM batches WHERE batch_id = ?", batch_id)
+    return None if found is None else BatchState(found)
