@@ -14,6 +14,7 @@ from tasks import (
     delivery,
     polling,
     pushing,
+    received,
     staging,
     upload,
 )
@@ -27,6 +28,7 @@ def plain_flows() -> dict[str, Callable[[], object]]:
 def _ingest() -> None:
     staging.reclaim_grown_files()
     staging.claim_files()
+    received.take_in_received.fn()
     for source_id in staging.sources_to_take_in():
         staging.take_in_source.fn(source_id)
 
