@@ -37,7 +37,7 @@ def _in_utc(value: datetime) -> datetime:
 Text = Annotated[str, AfterValidator(_without_nul)]
 Word = Annotated[Text | None, Query(max_length=_LONGEST)]
 """A filter."""
-Name = Annotated[Text, Path(min_length=1, max_length=_LONGEST)]
+Name = Annotated[Text, Path(max_length=_LONGEST)]
 Number = Annotated[int, Path(ge=1, le=_LARGEST_INTEGER)]
 NumberFilter = Annotated[int | None, Query(ge=1, le=_LARGEST_INTEGER)]
 BigNumber = Annotated[int, Path(ge=1, le=2**63 - 1)]
