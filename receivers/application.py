@@ -12,6 +12,7 @@ from receivers import (
     api_batches,
     api_deliveries,
     api_jobs,
+    api_redelivery,
     api_requests,
     api_results,
     api_state,
@@ -37,6 +38,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_jobs.router,
     api_batches.router,
     api_deliveries.router,
+    api_redelivery.router,
     api_state.router,
 )
 _DESCRIPTION: Final = (
