@@ -15,6 +15,7 @@ from benchmarks import (
     intake,
     rabbitmq_intake,
     rabbitmq_publishing,
+    rest_intake,
 )
 from benchmarks.figures import Figure
 
@@ -62,6 +63,7 @@ MEASURES: dict[str, Callable[[], list[Figure]]] = {
     "collecting": batch_work.measure_collecting,
     "50k": _fifty_thousand,
     "idle": idle.measure,
+    "rest": rest_intake.measure,
     "rabbitmq": rabbitmq_publishing.measure,
     "rabbitmq-intake": rabbitmq_intake.measure,
     "1m": _a_million,
