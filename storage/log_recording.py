@@ -18,6 +18,27 @@ from storage.segments import SOURCE_IDS_KEY, WrittenSegment
 from storage.sources import ROWS_AN_INSERT, SourceOutcome, free_names, insert_lanes
 
 _ROW_BITS: Final = 32
+_FRESH: Final = "fresh (segment INTEGER, row_index INTEGER, job_id INTEGER, id_hash UBIGINT)"
+_SUSPECT_ROWS: Final = (
+    "suspect_rows (job_id INTEGER, custom_id VARCHAR, payload_hash UBIGINT, segment INTEGER, "
+    "row_index INTEGER, is_fresh BOOLEAN)"
+)
+_SUSPECTS: Final = """
+SELECT job_id, id_hash FROM fresh GROUP BY ALL HAVING count(*) > 1
+UNION
+SELECT job_id, id_hash FROM requests SEMI JOIN fresh USING (job_id, id_hash)
+"""
+_REPEATS: Final = """
+SELECT segment, row_index, of_same > 1 AS same_payload FROM (
+    SELECT *,
+        row_number() OVER (PARTITION BY job_id, custom_id, payload_hash
+                           ORDER BY is_fresh, segment, row_index) AS of_same,
+        row_number() OVER (PARTITION BY job_id, custom_id
+                           ORDER BY is_fresh, segment, row_index) AS of_all
+    FROM suspect_rows)
+WHERE is_fresh AND of_all > 1
+"""
+"""Of the rows of one id the first counts; rows of the ledger were before all new ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,25 +142,15 @@ def _find_repeats(transaction: Transaction, segments: Iterable[WrittenSegment]) 
 
     The hashes decide who is suspect; only suspects are compared by their text.
     """
-    transaction.execute(
-        "CREATE TEMP TABLE fresh (segment INTEGER, row_index INTEGER, job_id INTEGER, "
-        "id_hash UBIGINT)"
-    )
-    transaction.execute(
-        "CREATE TEMP TABLE suspect_rows (job_id INTEGER, custom_id VARCHAR, payload_hash UBIGINT, "
-        "segment INTEGER, row_index INTEGER, is_fresh BOOLEAN)"
-    )
+    for table in (_FRESH, _SUSPECT_ROWS):
+        transaction.execute(f"CREATE TEMP TABLE {table}")
     for segment in segments:
         transaction.execute(
             "INSERT INTO fresh SELECT ?, file_row_number, job_id, id_hash "
             "FROM read_parquet(?, file_row_number = true) JOIN named USING (job)",
             segment.number, segment.path,
         )  # fmt: skip
-    transaction.execute(
-        "CREATE TEMP TABLE suspects AS "
-        "SELECT job_id, id_hash FROM fresh GROUP BY ALL HAVING count(*) > 1 UNION "
-        "SELECT job_id, id_hash FROM requests SEMI JOIN fresh USING (job_id, id_hash)"
-    )
+    transaction.execute(f"CREATE TEMP TABLE suspects AS {_SUSPECTS}")
     transaction.execute(
         "INSERT INTO suspect_rows "
         "SELECT job_id, custom_id, payload_hash, segment, row_index, false "
@@ -153,19 +164,7 @@ def _find_repeats(transaction: Transaction, segments: Iterable[WrittenSegment]) 
             "SEMI JOIN suspects USING (job_id, id_hash)",
             segment.number, segment.path,
         )  # fmt: skip
-    transaction.execute(
-        """
-        CREATE TEMP TABLE repeats AS
-        SELECT segment, row_index, of_same > 1 AS same_payload FROM (
-            SELECT *,
-                row_number() OVER (PARTITION BY job_id, custom_id, payload_hash
-                                   ORDER BY is_fresh, segment, row_index) AS of_same,
-                row_number() OVER (PARTITION BY job_id, custom_id
-                                   ORDER BY is_fresh, segment, row_index) AS of_all
-            FROM suspect_rows)
-        WHERE is_fresh AND of_all > 1
-        """
-    )
+    transaction.execute(f"CREATE TEMP TABLE repeats AS {_REPEATS}")
 
 
 def _record_segment(
