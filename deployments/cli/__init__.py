@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from batching.access import Scope
+from deployments.cli import delivery_commands
 from deployments.cli.failures import WRONG_USAGE, PlainSpokenGroup, say_wrong
 
 application = typer.Typer(
@@ -37,6 +38,7 @@ token = typer.Typer(
     no_args_is_help=True,
 )
 application.add_typer(token, rich_help_panel=_STEER)
+application.add_typer(delivery_commands.commands)
 
 
 class IntakeAction(StrEnum):

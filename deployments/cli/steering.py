@@ -26,10 +26,10 @@ from storage.reports import jobs_report
 def flush(name: str | None) -> None:
     """Let pending requests go without waiting for batches to fill."""
     ledger = _ledger_with(name)
-    waiting = jobs.flush(ledger, name, actor=_actor())
+    waiting = jobs.flush(ledger, name, actor=actor())
     whose = f" of job {name}" if name else ""
     if waiting:
-        _said(f"{waiting:,} pending requests{whose} go without filling up.", ledger.directory)
+        said(f"{waiting:,} pending requests{whose} go without filling up.", ledger.directory)
     else:
         say(f"No request{whose} is pending, so there is nothing to flush.")
 
@@ -37,11 +37,11 @@ def flush(name: str | None) -> None:
 def cancel(name: str) -> None:
     """Cancel what has not been answered yet."""
     ledger = _ledger_with(name)
-    at_once, later = jobs.cancel_job(ledger, name, actor=_actor())
+    at_once, later = jobs.cancel_job(ledger, name, actor=actor())
     if not at_once and not later:
         say(f"Every request of job {name} is answered, so nothing was cancelled.")
         return
-    _said(
+    said(
         f"Job {name}: {at_once:,} pending requests are cancelled; {later:,} are in batches and "
         "end with them (a paid answer that still arrives is delivered).",
         ledger.directory,
@@ -51,7 +51,7 @@ def cancel(name: str) -> None:
 def set_paused(name: str, *, paused: bool) -> None:
     """Hold a job's pending requests back, or let them go again."""
     ledger = _ledger_with(name)
-    changed = jobs.set_job_paused(ledger, name, paused=paused, actor=_actor())
+    changed = jobs.set_job_paused(ledger, name, paused=paused, actor=actor())
     state = "paused" if paused else "running"
     if not changed:
         say(f"Job {name} was {state} already.")
@@ -61,7 +61,7 @@ def set_paused(name: str, *, paused: bool) -> None:
             f"`obm resume {name}` ends that."
         )
     else:
-        _said(f"Job {name} goes on.", ledger.directory)
+        said(f"Job {name} goes on.", ledger.directory)
 
 
 def set_intake(*, paused: bool, reason: str | None) -> None:
@@ -69,7 +69,7 @@ def set_intake(*, paused: bool, reason: str | None) -> None:
     directory = data_directory(load_settings())
     directory.create()
     if paused:
-        is_new = pause_intake(directory, actor=_actor(), reason=reason)
+        is_new = pause_intake(directory, actor=actor(), reason=reason)
         state = "is paused: POST answers 503. `obm intake resume` ends that"
         say(f"Intake over REST {state}." if is_new else "Intake over REST was paused already.")
     else:
@@ -91,8 +91,8 @@ def retry(name: str, *, cancelled_too: bool, sure: bool) -> None:
     if not sure and not _confirmed(count, name):
         say("Nothing was changed.")
         return
-    again = jobs.retry_job(ledger, name, cancelled_too=cancelled_too, actor=_actor())
-    _said(f"{again:,} requests of job {name} are pending again.", ledger.directory)
+    again = jobs.retry_job(ledger, name, cancelled_too=cancelled_too, actor=actor())
+    said(f"{again:,} requests of job {name} are pending again.", ledger.directory)
     if again < count:
         say(f"{count - again:,} more can be retried once their results are recorded.")
 
@@ -118,13 +118,14 @@ def _ledger_with(name: str | None) -> Ledger:
     return open_ledger(settings)
 
 
-def _said(sentence: str, directory: DataDirectory) -> None:
+def said(sentence: str, directory: DataDirectory) -> None:
+    """Print what was done, and whether anybody is there to carry it out."""
     say(sentence)
     if not pipeline_is_running(directory):
         say("No pipeline is running at the moment: `obm up` carries this out.", style="yellow")
 
 
-def _actor() -> str:
+def actor() -> str:
     """Return who does it, for the audit trail."""
     try:
         return f"cli:{getpass.getuser()}"

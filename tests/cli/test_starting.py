@@ -13,7 +13,8 @@ from running_commands import environment_of
 
 COMMANDS = (
     "up", "pipeline", "run", "demo", "simulate", "status", "jobs", "results", "submit",
-    "estimate", "flush", "cancel", "pause", "resume", "retry", "config", "version",
+    "estimate", "flush", "cancel", "pause", "resume", "retry", "config", "version", "web",
+    "consume", "token", "intake", "deliveries", "destinations", "redeliver",
 )  # fmt: skip
 
 
