@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from batching.errors import BadInput, BatchManagerError, DiskFull, NotFound, TransientError
+from receivers.allowed_methods import allowed_methods
 
 logger = logging.getLogger(__name__)
 
@@ -139,11 +140,23 @@ async def _on_api_error(_request: Request, error: Any) -> Response:
     return _response(error)
 
 
-async def _on_http_error(_request: Request, error: Any) -> Response:
+async def _on_http_error(request: Request, error: Any) -> Response:
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _other_methods(request)
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_").replace("-", "_")
     problem = Problem(code=code, title=phrase, detail=_detail_of(error, phrase))
     return _response(ApiError(error.status_code, problem, headers=error.headers))
+
+
+def _other_methods(request: Request) -> Response:
+    allowed = allowed_methods(request)
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers={"Allow": allowed})
+    detail = f"this address does not answer {request.method}; it answers {allowed}"
+    return _response(
+        api_error(405, "method_not_allowed", "Method Not Allowed", detail, Allow=allowed)
+    )
 
 
 def _detail_of(error: HTTPException, phrase: str) -> str:

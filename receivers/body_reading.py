@@ -14,12 +14,35 @@ _MOST_DRAINED_BYTES: Final = 64_000_000
 _DRAIN_SECONDS: Final = 2.0
 
 
+class Room:
+    """How much of bodies that come piece by piece is held in memory, all connections together."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._free_bytes = most_bytes
+
+    def take(self, size: int) -> None:
+        """Hold so many bytes more; ApiError if there is no room for them."""
+        if size > self._free_bytes:
+            raise api_error(
+                503,
+                "too_busy",
+                "Service Unavailable",
+                "too many large requests are coming in at once: try again in a moment",
+                Retry_After="2",
+            )
+        self._free_bytes -= size
+
+    def give_back(self, size: int) -> None:
+        """Hold so many bytes less."""
+        self._free_bytes += size
+
+
 class ClientGone(Exception):
     """The client has closed its connection: there is nobody to answer."""
 
 
 async def read_body(
-    scope: Scope, receive: Receive, *, largest_bytes: int, timeout_seconds: float
+    scope: Scope, receive: Receive, *, room: Room, largest_bytes: int, timeout_seconds: float
 ) -> bytes:
     """Return the whole body, unpacked; ApiError says why it is not taken."""
     length, unpacking = body_headers(scope)
@@ -27,10 +50,14 @@ async def read_body(
     body, has_more = await next_piece(receive, timeout_seconds)
     if has_more:
         whole = bytearray(body)
-        while has_more:
-            refuse_larger(len(whole), largest_bytes)
-            piece, has_more = await next_piece(receive, timeout_seconds)
-            whole += piece
+        try:
+            while has_more:
+                piece, has_more = await next_piece(receive, timeout_seconds)
+                room.take(len(piece))
+                whole += piece
+                refuse_larger(len(whole), largest_bytes)
+        finally:
+            room.give_back(len(whole) - len(body))
         body = bytes(whole)
     refuse_larger(len(body), largest_bytes)
     return body if isinstance(unpacking, Plain) else _unpacked(body, unpacking, largest_bytes)

@@ -5,6 +5,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from receivers.answers import api_error
+
 
 class PatientProtocol(HttpToolsProtocol):
     """Knows since when the head of a request is awaited."""
@@ -25,6 +27,16 @@ class PatientProtocol(HttpToolsProtocol):
         """Stop waiting."""
         self.head_awaited_since = None
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in the shape of every other error, and end the connection."""
+        body = api_error(400, "invalid_http", "Bad Request", msg).body
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            b"x-content-type-options: nosniff\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        self.transport.close()
 
 
 def close_silent(connections: "set[Any]", timeout_seconds: float) -> int:

@@ -17,7 +17,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "415": "The Content-Encoding is not known.",
     "422": "What is wrong, one entry each, with a JSON pointer.",
     "429": "Too many wrong tokens came from this address.",
-    "503": "Intake is paused, or the disk cannot be written: nothing was accepted.",
+    "503": "Intake is paused, busy, or the disk cannot be written: nothing was accepted.",
 }
 _EXAMPLE: Final = {
     "custom_id": "a1",
@@ -158,6 +158,22 @@ _VERDICTS: Final = {
 }
 
 
+_NO_LINE_TAKEN: Final = {
+    "description": "No line was accepted, or a parameter is wrong.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    {"$ref": "#/components/schemas/BulkResult"},
+                    {"$ref": "#/components/schemas/Errors"},
+                ]
+            }
+        },
+        **_VERDICTS,
+    },
+}
+
+
 def _post(
     summary: str,
     description: str,
@@ -202,9 +218,7 @@ INTAKE_PATHS: Final[Mapping[str, Mapping[str, Any]]] = {
         responses={
             **_errors(),
             "202": _taken("BulkResult", "What became of the lines.", **_VERDICTS),
-            "422": _taken(
-                "BulkResult", "No line was accepted, or a parameter is wrong.", **_VERDICTS
-            ),
+            "422": _NO_LINE_TAKEN,
         },
     ),
     "/api/files": _post(

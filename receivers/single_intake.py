@@ -19,7 +19,7 @@ from receivers.answers import (
     send_json,
     storage_unavailable,
 )
-from receivers.body_reading import read_body
+from receivers.body_reading import Room, read_body
 from receivers.context import WebContext
 from receivers.group_commit import Verdict
 from storage.intake_gate import IntakePause
@@ -34,6 +34,7 @@ _OF_THE_DOMAIN: Final = frozenset(
         RefusalCode.LINE_TOO_LARGE,
     }
 )
+_MOST_HELD_BYTES: Final = 512_000_000
 _PAUSE_RETRY_SECONDS: Final = 30
 
 
@@ -47,6 +48,7 @@ class SingleIntake:
 
     def __init__(self, context: WebContext) -> None:
         self._context = context
+        self._room = Room(_MOST_HELD_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
@@ -55,6 +57,7 @@ class SingleIntake:
         body = await read_body(
             scope,
             receive,
+            room=self._room,
             largest_bytes=settings.max_request_bytes,
             timeout_seconds=settings.receive_timeout_seconds,
         )

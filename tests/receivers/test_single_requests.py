@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
@@ -169,7 +170,7 @@ def test_a_body_of_10_mb_is_too_large(shared_web: Web, *, announced: bool) -> No
 
 def test_other_methods_and_addresses_are_refused_in_the_same_shape(shared_web: Web) -> None:
     for method, path, status in (
-        ("PUT", "/api/requests", 405), ("GET", "/api/files", 405), ("OPTIONS", "/api/files", 405),
+        ("PUT", "/api/requests", 405), ("GET", "/api/files", 405), ("DELETE", "/health", 405),
         ("POST", "/api/nothing", 404), ("GET", "/nothing", 404), ("GET", "/api/requests/", 404),
     ):  # fmt: skip
         answer = shared_web.client.request(method, path)
@@ -203,3 +204,18 @@ def test_head_is_get_without_the_body(shared_web: Web) -> None:
     head = shared_web.client.head("/api/swaggerui")
     assert (head.status_code, head.content) == (200, b"")
     assert int(head.headers["content-length"]) > 100
+
+
+def test_what_an_address_answers_is_told(shared_web: Web) -> None:
+    options = shared_web.client.options("/api/requests")
+    assert (options.status_code, options.content) == (204, b"")
+    wrong = shared_web.client.put("/api/requests")
+    assert options.headers["allow"] == wrong.headers["allow"] == "GET, HEAD, POST"
+
+
+def test_what_is_no_http_is_refused_in_the_same_shape(shared_web: Web) -> None:
+    with socket.create_connection(("127.0.0.1", shared_web.port), timeout=10) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["errors"][0]["code"] == "invalid_http"
