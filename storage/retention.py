@@ -5,7 +5,7 @@ from pathlib import Path
 
 from storage.batch_files import batch_folder, remove_batch_files
 from storage.directory import DataDirectory
-from storage.ledger import Ledger, now
+from storage.ledger import Ledger, Transaction, now
 from storage.result_files import result_path
 from storage.segments import segment_path
 
@@ -17,7 +17,11 @@ _UNDELIVERED = (
 
 
 _FORGETTABLE = """
-job_id IN (SELECT job_id FROM jobs WHERE completed_at < $1)
+(job_id IN (SELECT job_id FROM jobs WHERE completed_at < $1)
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries
+        WHERE deliveries.segment = requests.segment AND deliveries.row_index = requests.row_index
+            AND deliveries.state IN ('pending', 'exhausted')))
 OR (job_id IN (SELECT job_id FROM jobs WHERE endless)
     AND finished_at < $1 AND result_id IS NOT NULL AND state NOT IN ('pending', 'batched')
     AND NOT EXISTS (
@@ -88,6 +92,7 @@ def forget_requests(ledger: Ledger, *, keep_days: float) -> int:
     cutoff = now() - timedelta(days=keep_days)
     with ledger.transaction() as transaction:
         forgotten = transaction.execute(f"DELETE FROM requests WHERE {_FORGETTABLE}", cutoff)
+        _forget_deliveries(transaction)
         segments = transaction.rows(
             "SELECT segment FROM segments WHERE created_at < ? "
             "AND segment NOT IN (SELECT segment FROM requests)",
@@ -104,6 +109,19 @@ def forget_requests(ledger: Ledger, *, keep_days: float) -> int:
     for row in results:
         result_path(ledger.directory, row["result_id"]).unlink(missing_ok=True)
     return forgotten
+
+
+def _forget_deliveries(transaction: Transaction) -> None:
+    """Delete the deliveries of requests that are forgotten, with their attempts."""
+    forgotten = transaction.execute(
+        "DELETE FROM deliveries WHERE NOT EXISTS (SELECT 1 FROM requests "
+        "WHERE requests.segment = deliveries.segment "
+        "AND requests.row_index = deliveries.row_index)"
+    )
+    if forgotten:
+        transaction.execute(
+            "DELETE FROM attempts WHERE delivery_id NOT IN (SELECT delivery_id FROM deliveries)"
+        )
 
 
 def forget_transitions(ledger: Ledger, *, keep_days: float) -> int:

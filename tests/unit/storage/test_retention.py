@@ -213,3 +213,23 @@ def test_the_audit_trail_forgets_what_is_before_a_moment(store: Store) -> None:
     assert forget_transitions(store.ledger, keep_days=30) == 1
     assert forget_transitions(store.ledger, keep_days=30) == 0
     assert store.value("SELECT count(*) FROM transitions") == 1
+
+
+def test_a_dead_letter_keeps_its_request_and_what_was_delivered_goes_with_its_attempts(
+    store: Store,
+) -> None:
+    store.take_in(chat_lines(2))
+    store.run("INSERT INTO destinations VALUES (1, 'c', 'webhook', 't', now(), NULL, NULL)")
+    store.run("UPDATE requests SET destination_id = 1")
+    store.answer_all(store.ended())
+    store.run("INSERT INTO attempts SELECT delivery_id, 1, now(), 'x', 500, 1, '' FROM deliveries")
+    store.run("UPDATE deliveries SET state = 'delivered' WHERE row_index = 0")
+    store.run("UPDATE deliveries SET state = 'exhausted' WHERE row_index = 1")
+    store.run("UPDATE jobs SET completed_at = ?", now() - LONG_AGO)
+    assert forget_requests(store.ledger, keep_days=30) == 1
+    assert store.value("SELECT state FROM deliveries") == "exhausted"
+    assert store.value("SELECT count(*) FROM attempts") == 1
+    store.run("UPDATE deliveries SET state = 'cancelled'")
+    assert forget_requests(store.ledger, keep_days=30) == 1
+    for table in ("deliveries", "attempts"):
+        assert store.value(f"SELECT count(*) FROM {table}") == 0
