@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from batching.settings import Settings
@@ -63,9 +64,16 @@ def _deliver() -> None:
 
 
 def main() -> int:
-    """Run until idle with the settings of the environment, as `obm run` does."""
-    cycles = Cycles(Settings(_env_file=None), threading.Event(), timeout_seconds=60)
-    return cycles.run(plain_flows())
+    """Run until idle with the settings of the environment, as `obm run` does.
+
+    With `--forever` it begins anew each time, as the pipeline does.
+    """
+    while True:
+        cycles = Cycles(Settings(_env_file=None), threading.Event(), timeout_seconds=60)
+        code = cycles.run(plain_flows())
+        if "--forever" not in sys.argv:
+            return code
+        time.sleep(0.2)
 
 
 if __name__ == "__main__":
