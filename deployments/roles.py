@@ -89,7 +89,7 @@ def run_roles(settings: Settings, pipeline_argv: Sequence[str] = PIPELINE_ARGV) 
         outside = external_api_url() is not None
         server = None if outside else choose_server(directory, settings.prefect_port)
         roles = (*build_roles(directory, server, pipeline_argv), *consumers)
-        return _keep(roles, lambda: _welcome(settings, directory, server))
+        return _keep(roles, lambda: _welcome(directory, server))
 
 
 def _keep(roles: Sequence[Role], when_ready: Callable[[], None]) -> int:
@@ -143,13 +143,13 @@ def _says_running(directory: DataDirectory, role: str) -> Callable[[], bool]:
     return says_running
 
 
-def _welcome(settings: Settings, directory: DataDirectory, server: PrefectServer | None) -> None:
+def _welcome(directory: DataDirectory, server: PrefectServer | None) -> None:
     prefect = server.ui_url if server else (external_api_url() or "").removesuffix("/api")
     Console().print(
         f"[bold]OpenAI Batch Manager {product_version()}[/] is running.\n"
         f"  Put request files into  {directory.inbox}\n"
         f"  Results appear in       {directory.outbox}\n"
-        f"  API, with a page to try {_web_url(settings)}/api/swaggerui\n"
+        f"  API, with a page to try {_web_url(directory)}/api/swaggerui\n"
         f"  Runs and schedules      {prefect}\n"
         f"  All data is kept in     {directory.root}\n"
         "Stop with Ctrl-C: nothing is lost, the next start goes on.",
@@ -158,6 +158,7 @@ def _welcome(settings: Settings, directory: DataDirectory, server: PrefectServer
     )
 
 
-def _web_url(settings: Settings) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}"
+def _web_url(directory: DataDirectory) -> str:
+    """Return where the web process says that it answers: port 0 stands for any."""
+    health = read_health(directory.health, "web")
+    return (health.message if health else None) or ""

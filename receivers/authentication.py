@@ -15,7 +15,7 @@ from receivers.failure_limit import FailureLimit
 SUBMITTING: Final = frozenset({"/api/requests", "/api/requests/bulk", "/api/files"})
 """POST to these needs `submit`, to anything else `operate`."""
 ALWAYS_OPEN: Final = frozenset({"/health"})
-PUBLIC_PAGES: Final = ("/api/openapi", "/api/swaggerui")
+PUBLIC_PAGES: Final = ("/api/openapi", "/api/swaggerui", "/api/swaggerui/")
 """What a browser loads before anybody can give it a token; there is no data in it."""
 _READING: Final = frozenset({"GET", "HEAD"})
 _MOST_KEPT: Final = 1_000
@@ -54,7 +54,7 @@ class Authentication:
             if (reason := why_foreign(scope["headers"], self._context.settings.host)) is not None:
                 raise _foreign(reason)
             return LOCAL
-        if scope["method"] in _READING and scope["path"].startswith(PUBLIC_PAGES):
+        if scope["method"] in _READING and _is_public(scope["path"]):
             return _NOBODY
         identity = self._identified(scope, tokens)
         needed = needed_scope(scope["method"], scope["path"])
@@ -103,6 +103,10 @@ def needed_scope(method: str, path: str) -> Allowed | None:
     if method == "POST" and path in SUBMITTING:
         return Allowed.SUBMIT
     return Allowed.OPERATE
+
+
+def _is_public(path: str) -> bool:
+    return path in PUBLIC_PAGES or path.startswith(PUBLIC_PAGES[-1])
 
 
 def _authorization(scope: Scope) -> bytes | None:

@@ -85,17 +85,25 @@ def _end(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _url_of(host: str, sockets: list[socket.socket] | None) -> str:
+    port = sockets[0].getsockname()[1] if sockets else 0
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class _Server(uvicorn.Server):
     """Does what has to be done besides answering."""
 
     def __init__(self, config: uvicorn.Config, context: WebContext) -> None:
         super().__init__(config)
         self._context = context
+        self._url = ""
         self._besides: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
         await super().startup(sockets=sockets)
+        self._url = _url_of(self._context.settings.host, sockets)
+        logger.info("the API answers at %s, its page is %s/api/swaggerui", self._url, self._url)
         self._besides = [
             asyncio.create_task(self._look_after_connections()),
             asyncio.create_task(_again_and_again(_LOOK_SECONDS, self._seal)),
@@ -117,7 +125,7 @@ class _Server(uvicorn.Server):
 
     async def _look_after_connections(self) -> None:
         while True:
-            self._context.health.report("running")
+            self._context.health.report("running", self._url)
             close_silent(
                 self.server_state.connections, self._context.settings.receive_timeout_seconds
             )
