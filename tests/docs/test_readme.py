@@ -21,7 +21,7 @@ from running_commands import environment_of, free_port, started, until
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 SHOWN_ONLY = re.findall(r"^```console\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-PORT_OF_THE_README = "8080"
+PORT_OF_THE_README, API_OF_THE_README = "8080", ":4000"
 
 DEMO, TEST, SIMULATE = "make demo\n", "make test\n", "obm simulate --port 8080\n"
 UP = next(block for block in BLOCKS if block.endswith("make up\n"))
@@ -34,9 +34,11 @@ class Clone:
     root: Path
     environment: dict[str, str]
     port: int
+    api_port: int
 
     def command(self, block: str) -> list[str]:
-        return ["bash", "-euc", block.replace(PORT_OF_THE_README, str(self.port))]
+        text = block.replace(PORT_OF_THE_README, str(self.port))
+        return ["bash", "-euc", text.replace(API_OF_THE_README, f":{self.api_port}")]
 
     def run(self, block: str) -> str:
         finished = subprocess.run(
@@ -69,8 +71,9 @@ def clone(tmp_path: Path) -> Clone:
     mark.touch()
     return Clone(
         root=tmp_path,
-        environment=environment_of({"OBM_PREFECT_PORT": 0, "OBM_PORT": 0}),
+        environment=environment_of({"OBM_PREFECT_PORT": 0, "OBM_PORT": (api_port := free_port())}),
         port=free_port(),
+        api_port=api_port,
     )
 
 
