@@ -32,6 +32,7 @@ def run_pipeline_alone() -> int:
 
 def run_web_alone() -> int:
     """Run the web role in this process until it is stopped; return the exit code."""
+    keep_memory_flat()  # before the imports: Polars and DuckDB read it while they load
     settings = load_settings()
     _begin_logging(settings)
     from deployments.web import run_web  # noqa: PLC0415 - the other commands need none of it

@@ -122,6 +122,8 @@ def test_ctrl_c_ends_a_waiting_command_with_130_and_no_traceback(
         command, env=environment_of(), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         _until_it_waits(folder / "data" / "staging" / "inbox" / "a.jsonl")
+        assert process.stdout is not None
+        process.stdout.readline()  # it has said what it brought: from now on it only waits
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
     assert (process.returncode, b"Traceback" in errors) == (130, False)

@@ -111,7 +111,8 @@ def test_nothing_is_lost_when_the_broker_is_killed_in_a_burst(
 ) -> None:
     own_broker.declare_queue("results")
     time.sleep(SAFE_AGE_SECONDS)
-    publisher = publisher_of(own_broker.url, window=500)
+    # A small window and much patience: on a busy machine the burst must outlast the first look.
+    publisher = publisher_of(own_broker.url, window=100, answer_timeout_seconds=60)
     future = publisher.publish(to_queue("results"), several(60_000))
     own_broker.until(lambda: own_broker.count("results") > 1_000)
     own_broker.kill9()
@@ -121,7 +122,7 @@ def test_nothing_is_lost_when_the_broker_is_killed_in_a_burst(
     stored = [properties.message_id for properties, _ in own_broker.take_all("results")]
     assert outcomes(replies) == {Outcome.SUCCESS}
     assert set(stored) == {f"obm-{number}" for number in range(60_000)}
-    assert len(stored) <= 60_000 + 500  # only what was unconfirmed is sent again
+    assert len(stored) <= 60_000 + 100  # only what was unconfirmed is sent again
 
 
 @pytest.mark.slow
@@ -129,7 +130,7 @@ def test_a_broker_that_stays_away_fails_what_is_unconfirmed(
     own_broker: Broker, publisher_of: Callable[..., RabbitMQPublisher]
 ) -> None:
     own_broker.declare_queue("results")
-    publisher = publisher_of(own_broker.url, window=200, answer_timeout_seconds=1)
+    publisher = publisher_of(own_broker.url, window=50, answer_timeout_seconds=1)
     future = publisher.publish(to_queue("results"), several(60_000))
     own_broker.until(lambda: own_broker.count("results") > 100)
     own_broker.kill9()
