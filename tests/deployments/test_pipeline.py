@@ -58,8 +58,8 @@ def test_a_killed_pipeline_takes_its_server_along_and_the_next_one_ends_its_runs
 def test_roles_of_a_killed_up_die_with_it(pipeline: "Pipeline", eventually: Eventually) -> None:
     pipeline.start("up", "held=3600")
     eventually(lambda: pipeline.trace("held"))
+    eventually(lambda: len(pipeline.family()) == 4)  # itself, server, pipeline, web
     family = pipeline.family()
-    assert len(family) == 3
     pipeline.send(signal.SIGKILL)
     pipeline.wait()
     eventually(lambda: not any(process.is_running() for process in family))
