@@ -169,4 +169,6 @@ def _check_files(clone: Clone) -> None:
     folder = clone.summary("support-tickets").parent
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {"results.jsonl", "results.sorted.jsonl", "summary.json"} <= names
-    assert {name for name in names if name.startswith("parts/")} == {"parts/part-000001.parquet"}
+    # Which job's batch was the first is chance: both files lay in the inbox.
+    (part,) = (name for name in names if name.startswith("parts/"))
+    assert part in {"parts/part-000001.parquet", "parts/part-000002.parquet"}
