@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from batching.errors import ConfigurationError, DiskFull
 
+_TAIL_BYTES = 1_000_000
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -81,6 +82,18 @@ def move(source: Path, target: Path) -> None:
     sync_folder(target.parent)
     if source.parent != target.parent:
         sync_folder(source.parent)
+
+
+def end_of_last_line(descriptor: int) -> int:
+    """Return the offset behind the last newline of an open file; 0 if it has none."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - _TAIL_BYTES)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def sync_folder(folder: Path) -> None:

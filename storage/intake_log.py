@@ -19,14 +19,13 @@ from threading import Lock
 from typing import Final, Self
 
 from storage.directory import DataDirectory
-from storage.durable import disk_errors, move, sync_folder
+from storage.durable import disk_errors, end_of_last_line, move, sync_folder
 from storage.log_files import is_log, lines_waiting, logs_in, new_log_name, sealed_name
 
 __all__ = ["IntakeLog", "has_abandoned_logs", "lines_waiting", "seal_abandoned_logs"]
 
 logger = logging.getLogger(__name__)
 
-_TAIL_BYTES: Final = 1_000_000
 _REASONS: Final = {
     errno.ENOENT: "the folder is not there (is the disk mounted?)",
     errno.EROFS: "the disk is read-only",
@@ -219,7 +218,7 @@ def _seal_if_abandoned(path: Path, directory: DataDirectory) -> bool:
     with _taken_over(path, os.O_RDWR) as descriptor:
         if descriptor is None:
             return False
-        end = _end_of_last_line(descriptor)
+        end = end_of_last_line(descriptor)
         if end == 0:
             path.unlink(missing_ok=True)
             return False
@@ -263,17 +262,6 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return path.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False
-
-
-def _end_of_last_line(descriptor: int) -> int:
-    end = os.fstat(descriptor).st_size
-    while end:
-        start = max(0, end - _TAIL_BYTES)
-        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
 
 
 def _hurry_last(directory: DataDirectory) -> None:

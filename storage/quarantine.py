@@ -18,10 +18,9 @@ from typing import Final
 import msgspec
 
 from storage.directory import DataDirectory
-from storage.durable import disk_errors, sync_folder
+from storage.durable import disk_errors, end_of_last_line, sync_folder
 
 LARGEST_FILE_BYTES: Final = 64_000_000
-_TAIL_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +103,7 @@ def _locked_file(path: Path) -> Iterator[int]:
 
 
 def _append(descriptor: int, records: bytes) -> None:
-    end = _end_of_last_record(descriptor)
+    end = end_of_last_line(descriptor)
     os.ftruncate(descriptor, end)  # what a killed process wrote in part, its message comes again
     try:
         left = memoryview(records)
@@ -115,14 +114,3 @@ def _append(descriptor: int, records: bytes) -> None:
         with suppress(OSError):
             os.ftruncate(descriptor, end)
         raise
-
-
-def _end_of_last_record(descriptor: int) -> int:
-    end = os.fstat(descriptor).st_size
-    while end:
-        start = max(0, end - _TAIL_BYTES)
-        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
