@@ -31,9 +31,8 @@ async def deliver() -> State[Any]:
             delivered = await _deliver_to_files_beside(pushing)
         finally:
             await asyncio.wait({pushing})  # it has the ledger and the flow's lock
-        pushed = pushing.result()
-        completed = await asyncio.to_thread(complete_jobs)
-        return await tell(_story(delivered, pushed, completed))
+        completed = await asyncio.to_thread(complete_jobs)  # also when a push has failed
+        return await tell(_story(delivered, pushing.result(), completed))
 
 
 async def _deliver_to_files_beside(pushing: "asyncio.Task[dict[str, int]]") -> dict[str, int]:

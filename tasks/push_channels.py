@@ -118,12 +118,12 @@ class Messages:
 
 def _bundled(errands: Sequence[Errand]) -> "Outgoing":
     from clients.rabbitmq_messages import Outgoing  # noqa: PLC0415 - imports pika
-    from clients.webhook_bodies import batch_key  # noqa: PLC0415 - only when it is used
+    from clients.webhook_bodies import batch_body, batch_key  # noqa: PLC0415 - see above
 
     messages = [errand.message for errand in errands]
     return Outgoing(
         key=batch_key(messages),
-        body=b"".join(b"%b\n" % message.payload for message in messages),
+        body=batch_body(messages, compressed=False),
         request_id=messages[0].request_id,
         content_type="application/x-ndjson",
     )

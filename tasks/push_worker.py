@@ -153,10 +153,14 @@ class TargetWorker:
             self._trouble(reply.outcome, reply.excerpt or reply.outcome.value)
             return
         self._judge(errand, reply)
+        self._record(errand.message.delivery_id, errand.attempts + 1, reply)
+
+    def _record(self, delivery_id: int, attempts: int, reply: Reply) -> None:
+        """Hand over one attempt, with what follows from it."""
         at = now()
         decision = decide(
             reply.outcome,
-            attempts=errand.attempts + 1,
+            attempts=attempts,
             at=at,
             chance=_chance(),
             retry_after_seconds=reply.retry_after_seconds,
@@ -165,7 +169,7 @@ class TargetWorker:
         )
         moment = decision.next_attempt_at
         row = (
-            errand.message.delivery_id, at.replace(tzinfo=None), reply.outcome.value,
+            delivery_id, at.replace(tzinfo=None), reply.outcome.value,
             reply.status_code, round(reply.duration_seconds * 1_000), reply.excerpt,
             decision.state.value, moment.replace(tzinfo=None) if moment else None,
         )  # fmt: skip
@@ -198,18 +202,10 @@ class TargetWorker:
     def _record_unreadable(self, rows: pl.DataFrame, errands: Load, problem: str | None) -> None:
         read = {errand.message.delivery_id for errand in errands}
         said = problem or "the result is not in its file"
+        unread = Reply(outcome=Outcome.OTHER, duration_seconds=0.0, excerpt=said)
         for delivery_id, attempts in rows.select("delivery_id", "attempts").iter_rows():
-            if delivery_id in read:
-                continue
-            at = now()
-            chance = _chance()
-            decision = decide(Outcome.OTHER, attempts=attempts + 1, at=at, chance=chance)
-            moment = decision.next_attempt_at
-            row = (
-                delivery_id, at.replace(tzinfo=None), Outcome.OTHER.value, None, 0, said,
-                decision.state.value, moment.replace(tzinfo=None) if moment else None,
-            )  # fmt: skip
-            self._recorder.add(self._target, row)
+            if delivery_id not in read:
+                self._record(delivery_id, attempts + 1, unread)
 
     async def _page(self, most: int) -> pl.DataFrame:
         page = await asyncio.to_thread(
