@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         "OBM_SEAL_BYTES", 64_000_000, "size at which a receiver's log is handed over", ge=1_000
     )
     max_request_bytes: int = _named(
-        "OBM_MAX_REQUEST_BYTES", 8_000_000, "largest body of one request over REST", ge=1_000
+        "OBM_MAX_REQUEST_BYTES", 8_000_000, "largest request over REST or RabbitMQ", ge=1_000
     )
     max_upload_bytes: int = _named(
         "OBM_MAX_UPLOAD_BYTES", 20_000_000_000, "largest uploaded file or bulk request", ge=1_000
