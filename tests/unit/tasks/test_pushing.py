@@ -8,14 +8,16 @@ from typing import Any
 import factories
 import pytest
 from broker import Broker, broker
-from factories import Store, chat_line, success_line
+from factories import Store, chat_line, failure_line, success_line
 from pydantic import SecretStr
-from web_receiver import WebReceiver, answers, first, throttles
+from web_receiver import WebReceiver, answers, delays, first, throttles
 
 from batching.destinations import Reach
 from batching.requests import ReadingRules
 from batching.settings import Settings
+from storage.jobs import cancel_job
 from storage.redelivery import Selection, enable_destination, redeliver
+from storage.results import write_own_results_of_requests
 from tasks import push_recording
 from tasks.lookout import flows_with_work
 from tasks.pushing import push_results
@@ -249,3 +251,46 @@ def test_a_broker_that_is_down_burns_no_attempt(store: Store, resources: Resourc
     assert store.value("SELECT last_outcome FROM targets WHERE kind = 'rabbitmq'") == (
         "connection_error"
     )
+
+
+def test_results_that_share_a_message_keep_their_own_keys(
+    store: Store, resources: Resources, broker: Broker
+) -> None:
+    queue = broker.declare_queue("bundled", {})
+    with_broker(resources, broker.url)
+    definition = f'[crm]\ntype = "rabbitmq"\nqueue = "{queue}"\nmost_results = 4\n'
+    (resources.directory.root / "destinations.toml").write_text(definition)
+    answered(store, [{"type": "named", "name": "crm"}] * 10)
+    assert push() == 10
+    bodies = [body for _, body in broker.take_all(queue)]
+    assert sorted(len(body.splitlines()) for body in bodies) == [2, 4, 4]
+    lines = [json.loads(line) for body in bodies for line in body.splitlines()]
+    assert {line["result"]["custom_id"] for line in lines} == {f"id-{n}" for n in range(10)}
+    assert len({line["id"] for line in lines}) == 10
+
+
+def test_failed_and_cancelled_requests_are_told_too(store: Store, receiver: WebReceiver) -> None:
+    line = json.loads(chat_line("x")) | {"delivery_config": webhook(receiver)}
+    store.take_in([json.dumps(line | {"custom_id": name}).encode() for name in ("bad", "good")])
+    batch = store.ended()
+    bad, good = store.wire_ids(batch)
+    store.collect(batch, [success_line(good)], [failure_line(bad)])
+    store.take_in([json.dumps(line).encode()], name="given-up", source_id="s2")
+    cancel_job(store.ledger, "given-up", actor="test")
+    assert write_own_results_of_requests(store.ledger) == 1
+    assert push() == 3
+    told = {post.json["custom_id"]: post.json for post in receiver.received()}
+    assert told["good"]["error"] is None
+    assert told["bad"]["error"] or told["bad"]["response"]["status_code"] >= 400
+    assert told["x"]["error"]["code"] == "obm_cancelled"
+
+
+def test_a_slow_target_does_not_hold_up_a_fast_one(store: Store, receiver: WebReceiver) -> None:
+    with WebReceiver() as slow:
+        slow.set_behaviour("/", delays(1.5))
+        answered(store, [webhook(slow), webhook(receiver)] * 40)
+        assert push() == 80
+        # Eight at a time, 1.5 s each: the slow one's last comes after all of the fast one's.
+        last_fast = max(post.at for post in receiver.received())
+        assert last_fast < max(post.at for post in slow.received())
+    assert states(store) == {"delivered": 80}
