@@ -12,7 +12,7 @@ from batching.jobs import job_name_of, slug
 from deployments.cli.surroundings import reading
 from storage.directory import DataDirectory
 from storage.inquiries import requests_that_ran_again
-from storage.reports import batches_by_state
+from storage.reports.progress import batches_by_state
 
 _OK = range(200, 300)
 

@@ -19,7 +19,8 @@ from deployments.supervision import Supervisor
 from storage.accounts import make_probes_due
 from storage.directory import DataDirectory
 from storage.ledger import now
-from storage.reports import failures_since, standstill
+from storage.reports.progress import failures_since
+from storage.reports.standstill import standstill
 from storage.snapshots import ledger_generation, snapshot
 from storage.staging import holds_unclaimed_files
 

@@ -24,7 +24,7 @@ from receivers.paging import (
 from receivers.views import ERRORS, NDJSON, JobAccepted, Page
 from storage.jobs import cancel_job, find_job, flush, set_job_paused
 from storage.ledger import Ledger
-from storage.reports import jobs_report
+from storage.reports.progress import jobs_report
 from storage.result_streams import answered_after, result_lines
 
 router = APIRouter(tags=["jobs"], responses=ERRORS)

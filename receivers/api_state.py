@@ -19,7 +19,7 @@ from receivers.paging import reading
 from receivers.views import ERRORS
 from storage.delivery_queries import ages_report, deliveries_by_state
 from storage.health import read_health
-from storage.reports import batches_by_state, lanes_report, requests_by_state
+from storage.reports.progress import batches_by_state, lanes_report, requests_by_state
 
 router = APIRouter(tags=["state"], responses=ERRORS)
 Context = Annotated[WebContext, Depends(web_context)]

@@ -5,7 +5,7 @@ from typing import Any
 from batching.errors import BatchManagerError, TransientError
 from storage.account_changes import bring_unsent
 from storage.accounts import end_trouble, postpone_probe, probe_is_due, record_trouble
-from storage.reports import lanes_report
+from storage.reports.progress import lanes_report
 from tasks.resources import resources
 
 

@@ -23,7 +23,7 @@ from storage.batch_files import remove_input_file
 from storage.batches import Batch, note, provider_ids_before
 from storage.ledger import now
 from storage.polls import mark_ended, mark_polled
-from storage.reports import open_batches_report
+from storage.reports.progress import open_batches_report
 from tasks.creation import wait_for_file
 from tasks.refusals import drop_lines, fail_file, lose_batch, refuse_for_tokens, submit_again
 from tasks.resources import our_batches, resources

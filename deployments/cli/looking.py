@@ -28,7 +28,7 @@ from storage.durable import written_durably
 from storage.inbox import waiting_files
 from storage.inquiries import spending_report
 from storage.ledger import Transaction, now
-from storage.reports import (
+from storage.reports.progress import (
     batches_by_state,
     jobs_report,
     lanes_report,

@@ -20,7 +20,7 @@ from storage import jobs
 from storage.directory import DataDirectory
 from storage.intake_gate import pause_intake, resume_intake
 from storage.ledger import Ledger
-from storage.reports import jobs_report
+from storage.reports.progress import jobs_report
 
 
 def flush(name: str | None) -> None:

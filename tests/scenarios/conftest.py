@@ -15,7 +15,7 @@ from batching.settings import Settings
 from deployments.until_idle import Cycles
 from simulator.process import SimulatorProcess
 from storage.directory import DataDirectory
-from storage.reports import requests_by_state
+from storage.reports.progress import requests_by_state
 from storage.snapshots import snapshot
 
 CHAT = "/v1/chat/completions"

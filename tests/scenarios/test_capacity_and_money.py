@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.directory import DataDirectory
-from storage.reports import lanes_report
+from storage.reports.progress import lanes_report
 from storage.snapshots import snapshot
 
 Chat = Callable[..., dict[str, Any]]

@@ -9,8 +9,7 @@ from storage.accounts import record_trouble
 from storage.claims import claim_next
 from storage.jobs import set_job_paused
 from storage.ledger import now
-from storage.reports import (
-    Standstill,
+from storage.reports.progress import (
     batches_by_state,
     failures_since,
     jobs_report,
@@ -19,8 +18,8 @@ from storage.reports import (
     open_batches_report,
     requests_by_state,
     sources_report,
-    standstill,
 )
+from storage.reports.standstill import Standstill, standstill
 
 
 def report(store: Store, query: Any, **arguments: Any) -> Any:

@@ -7,7 +7,7 @@ import zstandard
 
 from storage.directory import DataDirectory
 from storage.ledger import Ledger, migrations
-from storage.reports import requests_by_state
+from storage.reports.progress import requests_by_state
 from storage.snapshots import snapshot
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -1,0 +1,1 @@
+"""Reports: each figure that people are shown is one named query in here."""
