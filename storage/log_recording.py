@@ -39,6 +39,11 @@ SELECT segment, row_index, of_same > 1 AS same_payload FROM (
 WHERE is_fresh AND of_all > 1
 """
 """Of the rows of one id the first counts; rows of the ledger were before all new ones."""
+_LAST_FLUSH_OF_ALL: Final = (
+    "SELECT max(happened_at) FROM transitions "
+    "WHERE entity = 'job' AND entity_id = '*' AND target = 'flushed'"
+)
+"""Requests received before it shall go, though their job was not known yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,8 +134,9 @@ def _begin_job(transaction: Transaction, job: str, taken: set[str]) -> dict[str,
     taken.add(name)
     job_id = int(transaction.value("SELECT coalesce(max(job_id), 0) + 1 FROM jobs"))
     transaction.execute(
-        "INSERT INTO jobs (job_id, name, slug, label, endless, paused, created_at) "
-        "VALUES (?, ?, ?, ?, ?, false, ?)",
+        "INSERT INTO jobs "
+        "(job_id, name, slug, label, endless, paused, created_at, flush_requested_at) "
+        f"VALUES (?, ?, ?, ?, ?, false, ?, ({_LAST_FLUSH_OF_ALL}))",
         job_id, name, slug(name), None if endless else job, endless, now(),
     )  # fmt: skip
     transaction.record_move("job", name, "open")

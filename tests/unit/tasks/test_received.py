@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from factories import MODEL, Store, chat_line, chat_lines, request_line
+from factories import MODEL, Store, chat_line, chat_lines, policy, request_line
 
 from batching.jobs import JobSettings
 from deployments.work import Lookout
+from storage.claims import claim_next
 from storage.health import HealthFile
 from storage.intake_log import IntakeLog
+from storage.jobs import flush
 from storage.ledger import now
 from storage.log_files import logs_in
 from storage.received_lines import received_line
@@ -321,6 +323,22 @@ def test_requests_of_receivers_can_be_claimed_for_a_batch(store: Store) -> None:
 
     assert (batch.requests, batch.model) == (3, MODEL)
     assert len(store.write_input(batch).read_bytes().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("flushed_first", "pending"), [(False, 0), (True, 2)])
+def test_a_flush_of_all_counts_for_the_first_requests_of_a_job(
+    store: Store, *, flushed_first: bool, pending: int
+) -> None:
+    if flushed_first:
+        flush(store.ledger, None, actor="test")
+        receive(store, chat_lines(2), at=now())
+    else:
+        receive(store, chat_lines(2), at=now())
+        flush(store.ledger, None, actor="test")
+    take_in_received.fn()
+
+    claim_next(store.ledger, policy(account=store.account, close_at_once=False))
+    assert store.states().get("pending", 0) == pending
 
 
 def test_a_young_log_does_not_wake_the_pipeline_and_an_urgent_one_does(
