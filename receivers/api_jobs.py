@@ -1,13 +1,9 @@
-"""Jobs over REST: their progress, their results in input order, and what operators do to them."""
+"""Jobs over REST: their progress, and what operators do to them."""
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import Annotated, Any
 
-import polars as pl
 from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import Response, StreamingResponse
 
 from receivers.context import WebContext, actor, web_context
 from receivers.paging import (
@@ -21,11 +17,10 @@ from receivers.paging import (
     reading,
     writing,
 )
-from receivers.views import ERRORS, NDJSON, JobAccepted, Page
+from receivers.views import ERRORS, JobAccepted, Page
 from storage.jobs import cancel_job, find_job, flush, set_job_paused
 from storage.ledger import Ledger
 from storage.reports.progress import jobs_report
-from storage.result_streams import answered_after, result_lines
 
 router = APIRouter(tags=["jobs"], responses=ERRORS)
 Context = Annotated[WebContext, Depends(web_context)]
@@ -50,20 +45,6 @@ def show_job(context: Context, job: Name) -> dict[str, Any]:
     if not rows:
         raise _unknown(job)
     return rows[0]
-
-
-@router.get(
-    "/api/jobs/{job}/results", response_class=Response, responses={200: {"content": {NDJSON: {}}}}
-)
-def stream_results(context: Context, job: Name) -> Response:
-    """Stream the results that are there by now, in input order, one a line."""
-    with reading(context) as reader:
-        job_id = find_job(reader, job) if reader else None
-    if job_id is None:
-        raise _unknown(job)
-    lines = result_lines(context.directory, lambda *place: _places(context, job_id, *place))
-    first = list(next_lines(lines))  # a missing result file is told before the answer begins
-    return StreamingResponse(chain(first, lines), media_type=NDJSON)
 
 
 @router.post("/api/jobs/{job}/cancel", status_code=202, response_model=JobAccepted)
@@ -101,13 +82,6 @@ async def flush_all(context: Context, who: Actor, job: Word = None) -> dict[str,
     return {"job": job, "requests": waiting}
 
 
-def next_lines(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the first line, if there is one."""
-    for line in lines:
-        yield line
-        return
-
-
 def _flush(context: WebContext, job: str | None, who: str) -> int:
     if job is None and not context.directory.ledger.exists():
         return 0
@@ -121,13 +95,6 @@ def _ledger_with(context: WebContext, job: str) -> Ledger:
         if find_job(reader, job) is None:
             raise _unknown(job)
     return ledger
-
-
-def _places(context: WebContext, job_id: int, segment: int, row_index: int) -> pl.DataFrame:
-    with reading(context) as reader:
-        if reader is None:
-            return pl.DataFrame()
-        return answered_after(reader, job_id, segment, row_index)
 
 
 def _unknown(job: str) -> Exception:

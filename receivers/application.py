@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from receivers import (
     api_batches,
     api_deliveries,
+    api_job_results,
     api_jobs,
     api_redelivery,
     api_requests,
@@ -35,6 +36,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     documentation.router,
     api_requests.router,
     api_results.router,
+    api_job_results.router,
     api_jobs.router,
     api_batches.router,
     api_deliveries.router,

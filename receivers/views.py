@@ -50,3 +50,4 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
 }
 NDJSON: Final = "application/x-ndjson"
 """Lines of JSON, one result each."""
+PARQUET: Final = "application/vnd.apache.parquet"

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -23,18 +22,9 @@ from storage.destinations import FILE
 from storage.directory import DataDirectory
 from storage.durable import disk_errors, sync_folder, written_durably
 from storage.ledger import Ledger, Transaction, now
-from storage.result_files import COLUMNS, delivered_line, result_path
+from storage.result_files import delivered_line, result_path
+from storage.result_tables import open_table, result_table
 
-PART_COLUMNS = (
-    "custom_id", "status", "status_code", "model", "finish_reason", "input_tokens",
-    "cached_tokens", "output_tokens", "reasoning_tokens", "content", "error_code",
-    "error_message", "request_id",
-)  # fmt: skip
-_PART_KINDS = {name: COLUMNS[name] for name in PART_COLUMNS} | {"line": pl.String}
-_PART_SCHEMA = (
-    pl.DataFrame(schema=_PART_KINDS).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-)
-_REPEATING = [name for name in PART_COLUMNS if name not in {"custom_id", "content", "request_id"}]
 FIRST_FILE = "results.jsonl"
 FIRST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 600.0
@@ -170,14 +160,11 @@ def _append(folder: Path, place: Place, part: Part, directory: DataDirectory) ->
     ):
         results.truncate(place.offset)
         results.seek(place.offset)
-        with pq.ParquetWriter(
-            part_file, _PART_SCHEMA, compression="zstd", compression_level=1,
-            use_dictionary=_REPEATING, write_statistics=False, store_schema=False,
-        ) as writer:  # fmt: skip
+        with open_table(part_file) as writer:
             for rows in _rows_of(result_path(directory, part.result_id), part.job_id):
                 lines = _delivered(rows)
                 results.writelines(lines)
-                writer.write_table(_part_table(rows, lines))
+                writer.write_table(result_table(rows, lines))
         results.flush()
         os.fsync(results.fileno())
         return results.tell()
@@ -206,12 +193,6 @@ def _delivered(rows: pl.DataFrame) -> list[bytes]:
         delivered_line(line, start, end, custom_id) + b"\n"
         for line, start, end, custom_id in zip(*columns, strict=True)
     ]
-
-
-def _part_table(rows: pl.DataFrame, lines: list[bytes]) -> Any:
-    text = [line[:-1].decode("utf-8", "replace") for line in lines]
-    part = rows.select(PART_COLUMNS).with_columns(pl.Series("line", text, dtype=pl.String))
-    return part.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _part_label(result_id: int) -> str:

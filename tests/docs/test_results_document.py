@@ -7,7 +7,7 @@ from documents import ROOT
 
 from batching.line_faults import RefusalCode, find_fault
 from batching.result_lines import OwnCode, ResultLine, own_result_line, read_result_line
-from storage.outbox import PART_COLUMNS
+from storage.result_tables import TABLE_COLUMNS
 
 TEXT = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
@@ -30,7 +30,7 @@ def test_it_names_exactly_the_codes_of_rejected_lines() -> None:
 
 def test_it_names_exactly_the_columns_of_the_table() -> None:
     columns = _first_column("The table in `parts/`")
-    assert sorted(columns) == sorted([*PART_COLUMNS, "line"])
+    assert sorted(columns) == sorted([*TABLE_COLUMNS, "line"])
 
 
 def test_its_example_lines_are_real_ones() -> None:
