@@ -20,6 +20,7 @@ from storage import jobs
 from storage.directory import DataDirectory
 from storage.intake_gate import pause_intake, resume_intake
 from storage.ledger import Ledger
+from storage.log_files import lines_waiting
 from storage.reports.progress import jobs_report
 
 
@@ -30,6 +31,8 @@ def flush(name: str | None) -> None:
     whose = f" of job {name}" if name else ""
     if waiting:
         said(f"{waiting:,} pending requests{whose} go without filling up.", ledger.directory)
+    elif next(lines_waiting(ledger.directory), None) is not None:
+        say("What was received just now is taken in with the next run and goes without filling up.")
     else:
         say(f"No request{whose} is pending, so there is nothing to flush.")
 

@@ -1,5 +1,6 @@
 """`obm flush|cancel|pause|resume|retry`: marks in the ledger, with the name of who made them."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from command_line import Obm, RequestFile
 from factories import Store, chat_lines, failure_line, success_line
 
 from storage.health import HealthFile
+from storage.intake_log import IntakeLog
+from storage.received_lines import received_line
 
 
 @pytest.fixture(name="job")
@@ -69,6 +72,15 @@ def test_flush_asks_for_what_is_pending_now(obm: Obm, store: Store) -> None:
 @pytest.mark.usefixtures("job")
 def test_flushing_nothing_says_so(obm: Obm) -> None:
     assert "nothing to flush" in obm("flush").out
+
+
+def test_flushing_what_was_only_received_yet_does_not_call_it_nothing(
+    obm: Obm, store: Store
+) -> None:
+    log = IntakeLog(store.directory, role="web", seal_seconds=60, seal_bytes=1_000_000)
+    log.write([received_line("default", datetime.now(UTC), chat_lines(1)[0])])
+    assert "What was received just now" in obm("flush").out
+    log.close()
 
 
 def test_a_retry_asks_first_and_names_the_price_of_it(obm: Obm, job: Store) -> None:
