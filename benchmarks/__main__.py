@@ -13,6 +13,8 @@ from benchmarks import (
     end_to_end,
     idle,
     intake,
+    push_rabbitmq,
+    push_webhooks,
     rabbitmq_intake,
     rabbitmq_publishing,
     rest_intake,
@@ -66,6 +68,9 @@ MEASURES: dict[str, Callable[[], list[Figure]]] = {
     "rest": rest_intake.measure,
     "rabbitmq": rabbitmq_publishing.measure,
     "rabbitmq-intake": rabbitmq_intake.measure,
+    "webhooks": push_webhooks.measure,
+    "webhooks-slow": push_webhooks.measure_beside_slow,
+    "rabbitmq-delivery": push_rabbitmq.measure,
     "1m": _a_million,
 }
 LARGE = {"5m": _five_million}

@@ -71,7 +71,7 @@ def _collect() -> tuple[Spent, Spent, int]:
         from tasks.resources import resources  # noqa: PLC0415 - imports prefect
 
         chosen = resources()
-        ended = _bring_to_its_end(chosen.ledger, batch)
+        ended = bring_to_its_end(chosen.ledger, batch)
         path = output_path(chosen.directory, batch.batch_id)
         path.parent.mkdir(exist_ok=True)
         wire_ids = (f"{chosen.installation}-1-{row}" for row in range(_REQUESTS))
@@ -122,12 +122,14 @@ def _claimed_batch() -> Iterator[Batch]:
             yield batch
 
 
-def _bring_to_its_end(ledger: Ledger, batch: Batch) -> Batch:
+def bring_to_its_end(ledger: Ledger, batch: Batch) -> Batch:
     """Record what the provider would have said up to the batch's end."""
-    mark_uploaded(ledger, batch, input_file_id="file-input")
+    mark_uploaded(ledger, batch, input_file_id=f"file-input-{batch.batch_id}")
     mark_submitting(ledger, batch.batch_id)
-    mark_submitted(ledger, batch.batch_id, provider_id="batch_1", status="validating")
+    provider_id = f"batch_{batch.batch_id}"
+    mark_submitted(ledger, batch.batch_id, provider_id=provider_id, status="validating")
     submitted = batch_of(ledger, batch.batch_id)
-    said = {"id": "batch_1", "status": "completed", "output_file_id": "file-output"}
+    output_file_id = f"file-output-{batch.batch_id}"
+    said = {"id": provider_id, "status": "completed", "output_file_id": output_file_id}
     mark_ended(ledger, submitted, read_batch(said))
     return batch_of(ledger, batch.batch_id)

@@ -44,7 +44,7 @@ def measure() -> list[Figure]:
 def _figures(broker: "Broker") -> list[Figure]:
     floors, rates, costs, broker_costs = [], [], [], []
     for _ in range(RUNS):  # in turns: the machine's other load changes from minute to minute
-        floors.append(_raw_rate(broker))
+        floors.append(raw_rate(broker))
         began, began_broker = time.process_time(), spent_so_far(broker.pid).cpu_seconds
         rates.append(_rate(broker))
         costs.append((time.process_time() - began) / MESSAGES * 1e6)
@@ -72,14 +72,15 @@ def _figures(broker: "Broker") -> list[Figure]:
     ]  # fmt: skip
 
 
-def _raw_rate(broker: "Broker") -> float:
+def raw_rate(broker: "Broker", *, body: bytes = BODY, messages: int = MESSAGES) -> float:
+    """Return the messages a second of a socket that is fed with ready-made frames."""
     queue = broker.declare_queue("raw")
-    frames = [frames_of(queue, BODY, Properties(_message(number))) for number in range(MESSAGES)]
+    frames = [frames_of(queue, body, Properties(_message(number))) for number in range(messages)]
     with RawPublisher(broker.port) as publisher:
         publisher.publish(frames[:100], window=WINDOW)
         seconds = publisher.publish(frames, window=WINDOW)
     broker.delete_queue(queue)
-    return MESSAGES / seconds
+    return messages / seconds
 
 
 def _rate(broker: "Broker") -> float:

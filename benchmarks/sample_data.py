@@ -11,6 +11,7 @@ _HEAD = (
     b'"body":{"model":"gpt-4o-mini","messages":[{"role":"user","content":"'
 )
 _TAIL = b'"}]}}\n'
+_ADDRESSED_TAIL = b'"}]},"delivery_config":%s}\n'
 _RESULT_HEAD = (
     b'{"id":"batch_req_%s","custom_id":"%s","response":{"status_code":200,"request_id":"req_%s",'
     b'"body":{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o-mini","choices":[{'
@@ -40,14 +41,17 @@ class _Text:
         return self._pool[start : start + length]
 
 
-def write_requests(path: Path, count: int, *, line_bytes: int) -> None:
-    """Write chat requests of so many bytes each."""
+def write_requests(
+    path: Path, count: int, *, line_bytes: int, destination: str | None = None
+) -> None:
+    """Write chat requests of so many bytes each, whose results go to this destination (JSON)."""
     text = _Text()
-    beside = len(_HEAD % 0) + len(_TAIL)
+    tail = _TAIL if destination is None else _ADDRESSED_TAIL % destination.encode()
+    beside = len(_HEAD % 0) + len(tail)
     length = max(1, line_bytes - beside)
     with path.open("wb") as file:
         for number in range(count):
-            file.write(_HEAD % number + text.piece(length) + _TAIL)
+            file.write(_HEAD % number + text.piece(length) + tail)
 
 
 def write_results(path: Path, wire_ids: Iterable[str], *, line_bytes: int) -> None:
