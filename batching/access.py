@@ -1,6 +1,7 @@
 """Who may use the API: tokens with scopes. A token is shown once; only its hash is kept."""
 
 import hmac
+import json
 import re
 import secrets
 from collections.abc import Collection
@@ -14,6 +15,8 @@ _ID_BYTES: Final = 4
 _SECRET_BYTES: Final = 32
 _TOKEN: Final = re.compile(r"obm_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 LONGEST_TOKEN_NAME: Final = 100
+VISITOR_HEADER: Final = "X-Obm-Visitor"
+"""Tells the dashboard who opens a page; set by the web process, never by a browser."""
 
 
 class Scope(StrEnum):
@@ -53,6 +56,16 @@ class Identity:
     def actor(self) -> str:
         """How he is called in the audit trail."""
         return f"api:{self.name}"
+
+    def as_header(self) -> str:
+        """Return who it is as a value of VISITOR_HEADER."""
+        return json.dumps({"name": self.name, "scopes": sorted(self.scopes)})
+
+    @classmethod
+    def from_header(cls, value: str) -> "Identity":
+        """Return who is meant by a value of VISITOR_HEADER."""
+        found = json.loads(value)
+        return cls(name=found["name"], scopes=frozenset(map(Scope, found["scopes"])))
 
 
 LOCAL: Final = Identity(name="local", scopes=ALL_SCOPES)

@@ -1,9 +1,10 @@
-"""The web role: the REST API, in one process."""
+"""The web role: the REST API and the dashboard, in one process."""
 
 import contextlib
 
 from batching.errors import ConfigurationError
 from batching.settings import Settings
+from deployments.dashboard import Dashboard
 from receivers.application import build_application
 from receivers.browser_guard import is_loopback
 from receivers.context import build_context
@@ -30,5 +31,6 @@ def run_web(settings: Settings) -> int:
         seal_abandoned_logs(directory)
         remove_abandoned_uploads(directory)
         context.known_ids.load()
-        serve(context, build_application(context), listener)
+        dashboard = Dashboard(context)
+        serve(context, build_application(context, dashboard), listener, [dashboard.run])
     return 0

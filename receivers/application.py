@@ -22,6 +22,7 @@ from receivers import (
 from receivers.answers import ApiError, answer_errors_in_one_shape, internal_error, send_error
 from receivers.authentication import Authentication
 from receivers.body_reading import ClientGone, send_error_early
+from receivers.browser_pages import is_of_dashboard
 from receivers.bulk_intake import BulkIntake
 from receivers.context import WebContext
 from receivers.file_intake import FileIntake
@@ -49,14 +50,19 @@ _DESCRIPTION: Final = (
 )
 
 
-def build_application(context: WebContext) -> ASGIApp:
-    """Return the application: headers, then authentication, then intake, then FastAPI."""
+def build_application(context: WebContext, dashboard: ASGIApp | None = None) -> ASGIApp:
+    """Return the application: headers, then authentication, then intake, then FastAPI.
+
+    The dashboard, if there is one, answers at `/ui` and for the files that its pages load.
+    """
     intake = {
         "/api/requests": _Answered(SingleIntake(context)),
         "/api/requests/bulk": _Answered(BulkIntake(context)),
         "/api/files": _Answered(FileIntake(context)),
     }
-    routes = HeadRequests(_build_api(context, intake))
+    routes: ASGIApp = HeadRequests(_build_api(context, intake))
+    if dashboard is not None:
+        routes = _PagesFirst(HeadRequests(dashboard), routes)
     return SecurityHeaders(Authentication(_IntakeFirst(intake, routes), context))
 
 
@@ -96,6 +102,18 @@ class _IntakeFirst:
                 await answer(scope, receive, send)
                 return
         await self._others(scope, receive, send)
+
+
+class _PagesFirst:
+    """Leads browsers to the dashboard, and everybody else past it."""
+
+    def __init__(self, dashboard: ASGIApp, others: ASGIApp) -> None:
+        self._dashboard = dashboard
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._dashboard if is_of_dashboard(scope["path"]) else self._others
+        await answer(scope, receive, send)
 
 
 class _Answered:

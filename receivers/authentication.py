@@ -9,6 +9,7 @@ from batching.access import LOCAL, AccessToken, Identity, find_identity
 from batching.access import Scope as Allowed
 from receivers.answers import ApiError, api_error, send_error
 from receivers.browser_guard import is_loopback, why_foreign
+from receivers.browser_pages import introduce, is_of_dashboard
 from receivers.context import WebContext
 from receivers.failure_limit import FailureLimit
 
@@ -38,14 +39,18 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
-        if scope["type"] != "http" or scope["path"] in ALWAYS_OPEN:
+        if scope["path"] in ALWAYS_OPEN:
             await self._app(scope, receive, send)
             return
+        if scope["type"] == "websocket":
+            scope["method"] = "GET"
         try:
-            scope["identity"] = self._admitted(scope)
+            identity = scope["identity"] = self._admitted(scope)
         except ApiError as refusal:
             await send_error(send, refusal)
             return
+        if is_of_dashboard(scope["path"]):
+            introduce(scope, identity)
         await self._app(scope, receive, send)
 
     def _admitted(self, scope: Scope) -> Identity:

@@ -6,7 +6,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
@@ -29,7 +30,13 @@ _LOOK_SECONDS: Final = 0.5
 _KNOWN_SECONDS: Final = 1.0
 
 
-def serve(context: WebContext, app: ASGIApp, listener: socket.socket) -> None:
+Beside = Callable[[], Coroutine[Any, Any, None]]
+"""Something that runs as long as is served, and is cancelled at the end."""
+
+
+def serve(
+    context: WebContext, app: ASGIApp, listener: socket.socket, besides: Sequence[Beside] = ()
+) -> None:
     """Serve until SIGINT or SIGTERM; what was accepted is handed over at the end."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     # What is there now stays for ever: looking at it again would hold every request up.
@@ -40,7 +47,7 @@ def serve(context: WebContext, app: ASGIApp, listener: socket.socket) -> None:
         app,
         loop="uvloop",
         http=PatientProtocol,
-        ws="none",
+        ws="websockets-sansio",
         lifespan="off",
         log_level="warning",
         log_config=None,
@@ -51,7 +58,7 @@ def serve(context: WebContext, app: ASGIApp, listener: socket.socket) -> None:
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
     try:
-        _Server(config, context).run(sockets=[listener])
+        _Server(config, context, besides).run(sockets=[listener])
     finally:
         gc.unfreeze()  # or the end of the process would take it all for leaked
 
@@ -93,10 +100,18 @@ def _url_of(host: str, sockets: list[socket.socket] | None) -> str:
 class _Server(uvicorn.Server):
     """Does what has to be done besides answering."""
 
-    def __init__(self, config: uvicorn.Config, context: WebContext) -> None:
+    def __init__(
+        self, config: uvicorn.Config, context: WebContext, besides: Sequence[Beside]
+    ) -> None:
         super().__init__(config)
         self._context = context
         self._url = ""
+        self._begin: tuple[Beside, ...] = (
+            self._look_after_connections,
+            partial(_again_and_again, _LOOK_SECONDS, self._seal),
+            partial(_again_and_again, _KNOWN_SECONDS, self._refresh),
+            *besides,
+        )
         self._besides: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -104,11 +119,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         self._url = _url_of(self._context.settings.host, sockets)
         logger.info("the API answers at %s, its page is %s/api/swaggerui", self._url, self._url)
-        self._besides = [
-            asyncio.create_task(self._look_after_connections()),
-            asyncio.create_task(_again_and_again(_LOOK_SECONDS, self._seal)),
-            asyncio.create_task(_again_and_again(_KNOWN_SECONDS, self._refresh)),
-        ]
+        self._besides = [asyncio.create_task(beside()) for beside in self._begin]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End uploads, finish the other requests, hand the log over."""

@@ -1,0 +1,66 @@
+"""Corrects what bokeh-fastapi gets wrong when a page is closed or opened by somebody else.
+
+Its loop takes the message that a page has gone for an empty one, asks again, and ends by an
+exception that nobody sees: the session would stay for ever. It also lets whoever knows a page's
+token join its session, and answers tokens that are too old with a traceback.
+"""
+
+import logging
+from importlib.metadata import version
+from typing import Any, Final
+
+from bokeh.util.token import get_token_payload
+from bokeh_fastapi.handler import WSHandler  # type: ignore[import-untyped]  # it has no types
+from starlette.websockets import WebSocket
+
+from batching.access import VISITOR_HEADER
+from batching.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
+
+_PACKAGE: Final = "bokeh-fastapi"
+_CORRECTED: Final = "0.1.8"
+_POLICY_VIOLATION: Final = 1008
+_receive_until_gone: Final = WSHandler._receive_loop  # noqa: SLF001 - there is no other way in
+_connect: Final = WSHandler.ws_connect
+
+
+def apply_websocket_patch() -> None:
+    """Correct bokeh-fastapi in this process; ConfigurationError if it is another version."""
+    found = version(_PACKAGE)
+    if found != _CORRECTED:
+        raise ConfigurationError(
+            f"{_PACKAGE} {found} is installed, and the dashboard corrects {_CORRECTED}: install "
+            "the versions of requirements.lock"
+        )
+    WSHandler._receive_loop = _receive_and_let_go  # noqa: SLF001 - see above
+    WSHandler.ws_connect = _connect_politely
+
+
+async def _receive_and_let_go(handler: Any) -> None:
+    try:
+        await _receive_until_gone(handler)
+    finally:
+        if handler.connection is not None:
+            handler.application.client_lost(handler.connection)
+
+
+async def _connect_politely(handler: Any, websocket: WebSocket) -> None:
+    if not _is_his_own(websocket):
+        await websocket.close(_POLICY_VIOLATION)
+        return
+    try:
+        await _connect(handler, websocket)
+    except Exception as error:  # noqa: BLE001 - it raises RuntimeError and ProtocolError for bad tokens
+        _log.info("a page could not be connected: %s", error)
+        await websocket.close(_POLICY_VIOLATION)
+
+
+def _is_his_own(websocket: WebSocket) -> bool:
+    """Return whether the page was made for the one who now connects it."""
+    protocols: list[str] = websocket.scope["subprotocols"]
+    try:
+        headers = get_token_payload(protocols[-1]).get("headers", {})
+    except (IndexError, ValueError):
+        return False
+    return bool(headers.get(VISITOR_HEADER) == websocket.headers.get(VISITOR_HEADER))
