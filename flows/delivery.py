@@ -14,6 +14,8 @@ from tasks.delivery import (
     deliver_to_files,
     file_work_waits,
 )
+from tasks.push_parts import Part
+from tasks.push_showing import show_part
 from tasks.pushing import push_results
 
 LOOK_SECONDS = 1.0
@@ -26,13 +28,30 @@ async def deliver() -> State[Any]:
         if not owned:
             return skipped("deliver")
         await asyncio.to_thread(answer_without_provider)
-        pushing = asyncio.create_task(asyncio.to_thread(push_results))
+        pushing = asyncio.create_task(_push())
         try:
             delivered = await _deliver_to_files_beside(pushing)
         finally:
             await asyncio.wait({pushing})  # it has the ledger and the flow's lock
         completed = await asyncio.to_thread(complete_jobs)  # also when a push has failed
         return await tell(_story(delivered, pushing.result(), completed))
+
+
+async def _push() -> dict[str, int]:
+    """Push with a Prefect task for each target, all of them served by one pool of workers.
+
+    Of a run with more than `MOST_OWN_PARTS` targets, those with the fewest results share one.
+    """
+    loop = asyncio.get_running_loop()
+    shown: list[asyncio.Task[None]] = []
+
+    def show(part: Part) -> None:
+        loop.call_soon_threadsafe(lambda: shown.append(loop.create_task(show_part(part))))
+
+    try:
+        return await asyncio.to_thread(push_results, show)
+    finally:
+        await asyncio.gather(*shown, return_exceptions=True)
 
 
 async def _deliver_to_files_beside(pushing: "asyncio.Task[dict[str, int]]") -> dict[str, int]:

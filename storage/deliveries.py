@@ -78,6 +78,15 @@ def due_targets(reader: Transaction, *, at: datetime) -> list[DueTarget]:
     return [DueTarget(**row) for row in rows]
 
 
+def waiting_by_target(reader: Transaction) -> dict[str, int]:
+    """Return how many deliveries wait for each target, due or not; nothing for the others."""
+    rows = reader.rows(
+        "SELECT target, count(*) AS waiting FROM deliveries JOIN destinations "
+        "USING (destination_id) WHERE deliveries.state = 'pending' GROUP BY target"
+    )
+    return {row["target"]: row["waiting"] for row in rows}
+
+
 def due_deliveries(
     reader: Transaction, target: str, *, at: datetime, most: int, under_way: pl.Series
 ) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from batching.lifecycle import DeliveryState
 from storage.deliveries import ATTEMPT_COLUMNS, record_attempts
 from storage.ledger import now
 from storage.targets import disable_destinations, give_up_target, record_health
+from tasks.push_parts import Tally
 from tasks.resources import resources
 
 MOST_UNRECORDED = 20_000
@@ -27,7 +28,7 @@ class Recorder:
     def __init__(self) -> None:
         self.taken: dict[str, set[int]] = {}
         """By target: deliveries that are under way, or done and not recorded."""
-        self.delivered: dict[str, int] = {}
+        self.tallies: dict[str, Tally] = {}
         self._attempts: list[tuple[str, Attempt]] = []
         self._health: dict[str, TargetHealth] = {}
         self._gone: dict[int, str] = {}
@@ -76,8 +77,15 @@ class Recorder:
             await asyncio.to_thread(_write, [row for _, row in attempts], health, gone)
         for target, row in attempts:
             self.taken[target].discard(row[0])
-            if row[6] == DeliveryState.DELIVERED:
-                self.delivered[target] = self.delivered.get(target, 0) + 1
+            self._count(target, row[6])
+
+    def _count(self, target: str, state: str) -> None:
+        tally = self.tallies.setdefault(target, Tally())
+        if state == DeliveryState.DELIVERED:
+            tally.taken += 1
+            return
+        tally.failed += 1
+        tally.given_up += state == DeliveryState.EXHAUSTED
 
 
 def _write(attempts: list[Attempt], health: dict[str, TargetHealth], gone: dict[int, str]) -> None:

@@ -1,4 +1,8 @@
-"""Pushing results to webhooks and RabbitMQ: one worker for each target that has work."""
+"""Pushing results to webhooks and RabbitMQ: one worker for each target that has work.
+
+All workers share one event loop and one way to record, so that a slow target slows only itself
+and outcomes are recorded together. Who watches the run learns of each target's part in it.
+"""
 
 import asyncio
 import logging
@@ -6,13 +10,13 @@ import time
 
 from batching.breaker import Breaker
 from batching.stopping import check_stop, stop_requested
-from storage.deliveries import due_targets
+from storage.deliveries import DueTarget, due_targets
 from storage.ledger import now
 from storage.targets import exhaust_disabled, health_of, waits_for_disabled
+from tasks.push_parts import Parts, Watch, unwatched
 from tasks.push_recording import Recorder
 from tasks.push_worker import TargetWorker
 from tasks.resources import resources
-from tasks.steps import step
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +29,16 @@ LEAVE_SECONDS = 4.0
 """How long calls that are under way may take when the process is to stop."""
 
 
-@step(name="push results")
-def push_results() -> dict[str, int]:
-    """Push everything that is due; return how many results each target has taken."""
+def push_results(watch: Watch = unwatched) -> dict[str, int]:
+    """Push everything that is due; return how many results each target has taken.
+
+    `watch` is called from this thread with each part of the run when that begins.
+    """
     if not _is_anything_due():
         return {}
-    delivered = asyncio.run(_Dispatcher().run())
+    taken = asyncio.run(_Dispatcher(watch).run())
     check_stop()
-    return delivered
+    return taken
 
 
 def _is_anything_due() -> bool:
@@ -43,8 +49,9 @@ def _is_anything_due() -> bool:
 class _Dispatcher:
     """Starts a worker for each target that has work, as long as there is any."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
         self._recorder = Recorder()
+        self._parts = Parts(watch, self._recorder.tallies)
         self._workers: dict[asyncio.Task[None], tuple[str, TargetWorker]] = {}
         self._errors: list[BaseException] = []
         self._failed: set[str] = set()
@@ -52,6 +59,18 @@ class _Dispatcher:
 
     async def run(self) -> dict[str, int]:
         """Return how many results each target has taken, when nothing is due any more."""
+        try:
+            await self._push()
+        except BaseException as error:
+            self._parts.end_all(error)
+            raise
+        self._parts.end_all()
+        if self._errors:
+            raise self._errors[0]
+        tallies = self._recorder.tallies.items()
+        return {target: tally.taken for target, tally in tallies if tally.taken}
+
+    async def _push(self) -> None:
         recording = asyncio.create_task(self._recorder.run())
         try:
             while not self._is_over(recording):
@@ -64,9 +83,6 @@ class _Dispatcher:
             recording.cancel()
             await asyncio.wait({recording})
             await self._recorder.write()
-        if self._errors:
-            raise self._errors[0]
-        return self._recorder.delivered
 
     def _is_over(self, recording: "asyncio.Task[None]") -> bool:
         if recording.done():
@@ -74,12 +90,17 @@ class _Dispatcher:
         return stop_requested() or time.monotonic() >= self._ends_at
 
     async def _start_due(self) -> None:
-        busy = {target for target, _ in self._workers.values()}
+        busy = {target for target, _ in self._workers.values()} | self._failed
         taken = [each for ids in self._recorder.taken.values() for each in ids]
-        for target, breaker in await asyncio.to_thread(_look, taken):
-            if target not in busy and target not in self._failed:
-                worker = TargetWorker(target, breaker, self._recorder)
-                self._workers[asyncio.create_task(worker.run())] = (target, worker)
+        fresh = [
+            (due, breaker)
+            for due, breaker in await asyncio.to_thread(_look, taken)
+            if due.target not in busy
+        ]
+        self._parts.begin({due.target: due.due for due, _ in fresh})
+        for due, breaker in fresh:
+            worker = TargetWorker(due.target, breaker, self._recorder)
+            self._workers[asyncio.create_task(worker.run())] = (due.target, worker)
 
     async def _wait(self, seconds: float) -> None:
         """Wait for a worker's end, for the next look, or for the wish to stop."""
@@ -100,6 +121,7 @@ class _Dispatcher:
             logger.error("pushing failed", exc_info=error, extra={"target": target})
             self._failed.add(target)
             self._errors.append(error)
+        self._parts.end(target, error)
 
     async def _finish(self) -> None:
         """Let what is under way end; when the process is to stop, only for a moment."""
@@ -114,12 +136,12 @@ class _Dispatcher:
             await asyncio.wait(self._workers)
 
 
-def _look(under_way: list[int]) -> list[tuple[str, Breaker]]:
+def _look(under_way: list[int]) -> list[tuple[DueTarget, Breaker]]:
     """Return the targets that have work; end what waits for destinations that are disabled."""
     with resources().ledger.transaction() as transaction:
         if waits_for_disabled(transaction):
             exhaust_disabled(transaction, under_way=under_way)
         return [
-            (due.target, Breaker(health_of(transaction, due.target)))
+            (due, Breaker(health_of(transaction, due.target)))
             for due in due_targets(transaction, at=now())
         ]

@@ -59,7 +59,7 @@ def _track() -> None:
 def _deliver() -> None:
     delivery.answer_without_provider.fn()
     delivery.deliver_to_files.fn()
-    pushing.push_results.fn()
+    pushing.push_results()
     delivery.complete_jobs.fn()
 
 

@@ -82,7 +82,7 @@ def states(store: Store) -> dict[str, int]:
 
 
 def push() -> int:
-    return sum(push_results.fn().values())
+    return sum(push_results().values())
 
 
 def pass_time(store: Store) -> None:
