@@ -27,8 +27,8 @@ from receivers.paging import (
 )
 from receivers.views import ERRORS, Accepted, Page
 from storage.request_actions import cancel_request
+from storage.request_filter import RequestFilter
 from storage.request_queries import (
-    RequestFilter,
     attempts_of,
     requests_named,
     requests_page,

@@ -1,7 +1,5 @@
 """Requests as people ask for them: one by its id, or many by what they have in common."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
@@ -9,15 +7,18 @@ import polars as pl
 from batching.wire import RequestRef, encode_wire_id
 from storage.directory import DataDirectory
 from storage.ledger import Transaction
+from storage.request_filter import Condition, RequestFilter, condition_of
 from storage.result_files import delivered_line, result_path
 from storage.result_reading import read_range
 
+NEWEST_FIRST: Final = "requests.segment DESC, requests.row_index DESC"
 _DUPLICATE: Final = "obm_duplicate_custom_id"
 _RESULT_COLUMNS: Final = (
     "segment", "row_index", "custom_id", "id_start", "id_end", "line", "error_message",
 )  # fmt: skip
 _REQUEST: Final = """
 SELECT requests.segment, requests.row_index, requests.batch_id, custom_id, endpoint AS url, model,
+    requests.tokens, target,
     requests.state, jobs.name AS job, jobs.job_id, config AS delivery_config, destinations.kind,
     wire_bytes AS request_payload_size, accepted_at AS created_at,
     coalesce(requests.finished_at, accepted_at) AS updated_at, requests.attempts, returns,
@@ -26,7 +27,7 @@ SELECT requests.segment, requests.row_index, requests.batch_id, custom_id, endpo
         ELSE wait_reason END END AS wait_reason,
     coalesce(deliveries.state, parts.state) AS delivery_state, delivery_id,
     coalesce(deliveries.attempts, 0) AS delivery_attempt_count
-FROM requests JOIN jobs USING (job_id) JOIN lanes USING (lane_id)
+FROM {requests} AS requests JOIN jobs USING (job_id) JOIN lanes USING (lane_id)
     JOIN destinations ON destinations.destination_id = requests.destination_id
     LEFT JOIN deliveries ON deliveries.segment = requests.segment
         AND deliveries.row_index = requests.row_index
@@ -36,30 +37,13 @@ FROM requests JOIN jobs USING (job_id) JOIN lanes USING (lane_id)
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RequestFilter:
-    """Which requests are wanted: those for which everything holds that is given."""
-
-    state: str | None = None
-    job: str | None = None
-    model: str | None = None
-    endpoint: str | None = None
-    destination: str | None = None
-    """The kind of it: file, webhook, rabbitmq or named."""
-    delivery_state: str | None = None
-    error_code: str | None = None
-    batch_id: int | None = None
-    custom_id_prefix: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
 def requests_named(
     reader: Transaction, custom_id: str, *, job: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the requests of this id, one a job: never a refused repeat beside the real one."""
     rows = reader.rows(
-        _REQUEST + "WHERE custom_id = $1 AND ($2::VARCHAR IS NULL OR jobs.name = $2) "
+        _REQUEST.format(requests="requests")
+        + "WHERE custom_id = $1 AND ($2::VARCHAR IS NULL OR jobs.name = $2) "
         "QUALIFY row_number() OVER (PARTITION BY requests.job_id ORDER BY "
         f"coalesce(error_code = '{_DUPLICATE}', false), requests.segment, requests.row_index) = 1 "
         "ORDER BY requests.job_id",
@@ -72,27 +56,21 @@ def requests_page(
     reader: Transaction, wanted: RequestFilter, *, before: tuple[int, int] | None, most: int
 ) -> list[dict[str, Any]]:
     """Return requests, the newest first, that stand behind the place `before`."""
-    segment, row_index = before or (None, None)
+    condition = condition_of(wanted)
+    if before is not None:
+        condition = condition.also("(requests.segment, requests.row_index) < (?, ?)", *before)
+    return requests_under(reader, condition, order=NEWEST_FIRST, most=most)
+
+
+def requests_under(
+    reader: Transaction, condition: Condition, *, order: str, most: int, offset: int = 0
+) -> list[dict[str, Any]]:
+    """Return the requests under a condition, in an order of columns of `requests`."""
+    # What is shown beside a request is looked up for the few of the page only.
+    few = f"(SELECT * FROM requests WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?)"
     rows = reader.rows(
-        _REQUEST
-        + """
-        WHERE ($1::INTEGER IS NULL OR (requests.segment, requests.row_index) < ($1, $2::INTEGER))
-            AND ($3::VARCHAR IS NULL OR requests.state = $3)
-            AND ($4::VARCHAR IS NULL OR jobs.name = $4)
-            AND ($5::VARCHAR IS NULL OR model = $5)
-            AND ($6::VARCHAR IS NULL OR endpoint = $6)
-            AND ($7::VARCHAR IS NULL OR destinations.kind = $7)
-            AND ($8::VARCHAR IS NULL OR coalesce(deliveries.state, parts.state) = $8)
-            AND ($9::VARCHAR IS NULL OR error_code = $9)
-            AND ($10::INTEGER IS NULL OR requests.batch_id = $10)
-            AND ($11::VARCHAR IS NULL OR starts_with(custom_id, $11))
-            AND ($12::TIMESTAMP IS NULL OR accepted_at >= $12)
-            AND ($13::TIMESTAMP IS NULL OR accepted_at < $13)
-        ORDER BY requests.segment DESC, requests.row_index DESC LIMIT $14
-        """,
-        segment, row_index, wanted.state, wanted.job, wanted.model, wanted.endpoint,
-        wanted.destination, wanted.delivery_state, wanted.error_code, wanted.batch_id,
-        wanted.custom_id_prefix, wanted.since, wanted.until, most,
+        _REQUEST.format(requests=few) + f"ORDER BY {order}",
+        *condition.parameters, most, offset,
     )  # fmt: skip
     return _with_ids(reader, rows)
 

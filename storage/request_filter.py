@@ -1,0 +1,107 @@
+"""Which requests are meant: one description for pages, exports and what is done to many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Final, Self
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestFilter:
+    """Which requests are wanted: those for which everything holds that is given."""
+
+    state: str | None = None
+    job: str | None = None
+    model: str | None = None
+    endpoint: str | None = None
+    destination: str | None = None
+    """The kind of it: file, webhook, rabbitmq or named."""
+    target: str | None = None
+    """A target, such as `named:crm` or `webhook:https://example.com:443`."""
+    delivery_state: str | None = None
+    error_code: str | None = None
+    batch_id: int | None = None
+    custom_id_prefix: str | None = None
+    custom_id_part: str | None = None
+    """Anywhere in the custom_id, small and capital letters alike."""
+    since: datetime | None = None
+    """When the request was accepted."""
+    until: datetime | None = None
+    places: Sequence[tuple[int, int]] | None = None
+    """A selection, by segment and row."""
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is given."""
+        return self == RequestFilter()
+
+    def __str__(self) -> str:
+        """Return what is given, for the audit trail."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        said = [f"{name} {_short(value)}" for name, value in given.items() if value is not None]
+        return ", ".join(said) or "all"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Condition:
+    """A condition on the table `requests` with the values of its question marks."""
+
+    sql: str = "true"
+    parameters: tuple[object, ...] = ()
+
+    def also(self, sql: str, *parameters: object) -> Self:
+        """Return the condition that this holds as well."""
+        return type(self)(sql=f"{self.sql} AND {sql}", parameters=(*self.parameters, *parameters))
+
+
+_JOB: Final = "requests.job_id IN (SELECT job_id FROM jobs WHERE name = ?)"
+_LANE: Final = "requests.lane_id IN (SELECT lane_id FROM lanes WHERE {column} = ?)"
+_DESTINATION: Final = (
+    "requests.destination_id IN (SELECT destination_id FROM destinations WHERE {column} = ?)"
+)
+_TESTS: Final = {
+    "state": "requests.state = ?",
+    "job": _JOB,
+    "model": _LANE.format(column="model"),
+    "endpoint": _LANE.format(column="endpoint"),
+    "destination": _DESTINATION.format(column="kind"),
+    "target": _DESTINATION.format(column="target"),
+    "error_code": "requests.error_code = ?",
+    "batch_id": "requests.batch_id = ?",
+    "custom_id_prefix": "starts_with(requests.custom_id, ?)",
+    "custom_id_part": "contains(lower(requests.custom_id), lower(?))",
+    "since": "requests.accepted_at >= ?::TIMESTAMP",
+    "until": "requests.accepted_at < ?::TIMESTAMP",
+}
+_DELIVERY: Final = """
+((requests.destination_id <> 0 AND (requests.segment, requests.row_index, requests.result_id) IN
+    (SELECT (segment, row_index, result_id) FROM deliveries WHERE state = ?))
+OR (requests.destination_id = 0 AND (requests.job_id, requests.result_id) IN
+    (SELECT (job_id, result_id) FROM parts WHERE state = ?)))
+"""
+_PLACES: Final = (
+    "(requests.segment, requests.row_index) IN "
+    "(SELECT (unnest(?::INTEGER[]), unnest(?::INTEGER[])))"
+)
+
+
+def condition_of(wanted: RequestFilter) -> Condition:
+    """Return the filter as a condition on the table `requests`."""
+    found = Condition()
+    for name, test in _TESTS.items():
+        value = getattr(wanted, name)
+        if value is not None:
+            found = found.also(test, value)
+    if wanted.delivery_state is not None:
+        found = found.also(_DELIVERY, wanted.delivery_state, wanted.delivery_state)
+    if wanted.places is not None:
+        segments, rows = [s for s, _ in wanted.places], [r for _, r in wanted.places]
+        found = found.also(_PLACES, segments, rows)
+    return found
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"{len(value)} selected"
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"  # noqa: PLR2004 - a line of the trail
