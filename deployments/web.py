@@ -23,8 +23,8 @@ def run_web(settings: Settings) -> int:
     if not context.tokens.now() and not is_loopback(settings.host):
         raise ConfigurationError(
             f"OBM_HOST is {settings.host}, which other machines reach, and there is no token: make "
-            "one with `obm token create NAME --scope submit --scope read`, or set OBM_HOST to "
-            "127.0.0.1"
+            "one with `obm token create NAME --scope submit --scope read` (with Docker: `docker "
+            "compose run --rm web obm token create …`), or set OBM_HOST to 127.0.0.1"
         )
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
         context.health.report("starting")

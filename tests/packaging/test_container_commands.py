@@ -2,18 +2,26 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
-from container_files import healthcheck, image_command, image_environment, service
+from broker import Broker, broker  # noqa: F401 - a fixture
+from command_line import Said
+from container_files import ROOT, healthcheck, image_command, image_environment, service
+from factories import chat_line
 from running_commands import environment_of, free_port, started, succeeds, until
 
 from simulator.process import SimulatorProcess
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
+COMPOSE_FILE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+REQUEST = chat_line("a")
 pytestmark = pytest.mark.slow
 
 
@@ -105,6 +113,63 @@ def test_a_pipeline_container_without_a_key_says_so_and_ends(tmp_path: Path) -> 
     )  # fmt: skip
     assert finished.returncode == 2
     assert "OPENAI_API_KEY is not set" in finished.stderr
+
+
+def _told(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Said:
+    finished = subprocess.run(
+        command, env=dict(environment), cwd=folder, check=False, capture_output=True, text=True
+    )
+    return Said(finished.returncode, finished.stdout, finished.stderr)
+
+
+def test_the_web_container_asks_for_a_token_and_serves_once_there_is_one(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "web.log"
+    here = {"OBM_DATA_DIR": tmp_path / "data", "OBM_PORT": port}
+    environment = environment_of(image_environment(), service("web")["environment"], here)
+    command = service("web")["command"]
+    refused = _told(command, environment, tmp_path)
+    assert refused.code == 2
+    assert "docker compose run --rm web obm token create" in refused.err
+    assert not succeeds(healthcheck("web"), environment, tmp_path)
+
+    (advice,) = re.findall(r"docker compose run --rm web (obm token create .+)", COMPOSE_FILE)
+    token = _told(advice.split(), environment, tmp_path).out.strip()
+    with started(command, environment=environment, folder=tmp_path, log=log) as process:
+        until(lambda: succeeds(healthcheck("web"), environment, tmp_path), log)
+        address = f"http://127.0.0.1:{port}/api/requests"
+        assert httpx.get(address).status_code == 401
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(address, headers=bearer).status_code == 200
+        assert httpx.post(address, headers=bearer, content=REQUEST).status_code == 202
+        assert httpx.post(f"http://127.0.0.1:{port}/api/flush", headers=bearer).is_success
+    assert process.returncode == 0, log.read_text()
+
+
+def test_the_consumer_container_is_healthy_while_it_can_take_requests(
+    broker: Broker,  # noqa: F811 - the fixture
+    tmp_path: Path,
+) -> None:
+    queue, log = f"container.{free_port()}", tmp_path / "consumer.log"
+    environment = environment_of(
+        image_environment(), service("consumer")["environment"],
+        {
+            "OBM_DATA_DIR": tmp_path / "data", "RABBITMQ_URL": broker.url,
+            "RABBITMQ_INPUT_QUEUE": queue,
+        },
+    )  # fmt: skip
+    healthy = partial(succeeds, healthcheck("consumer"), environment, tmp_path)
+    assert not healthy()
+    command = service("consumer")["command"]
+    with started(command, environment=environment, folder=tmp_path, log=log) as process:
+        until(lambda: "no queue" in log.read_text(), log)
+        assert not healthy()
+        broker.declare_queue(queue)
+        until(healthy, log)
+        broker.publish(queue, REQUEST)
+        until(lambda: broker.count(queue) == 0, log)
+    assert process.returncode == 0, log.read_text()
+    assert not healthy()
+    broker.delete_queue(queue)
 
 
 def test_the_health_check_of_the_broker_tells_whether_it_answers(tmp_path: Path) -> None:
