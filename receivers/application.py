@@ -13,6 +13,7 @@ from receivers import (
     api_deliveries,
     api_job_results,
     api_jobs,
+    api_metrics,
     api_redelivery,
     api_requests,
     api_results,
@@ -42,6 +43,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_batches.router,
     api_deliveries.router,
     api_redelivery.router,
+    api_metrics.router,
     api_state.router,
 )
 _DESCRIPTION: Final = (

@@ -12,9 +12,17 @@ from starlette.types import Receive, Scope, Send
 from batching.errors import BadInput, DiskFull
 from batching.jobs import DEFAULT_JOB, slug
 from batching.requests import ReadingRules, ReadRequest, read_request
-from receivers.answers import invalid_parameter, send_json, storage_unavailable
+from receivers.answers import ApiError, invalid_parameter, send_json, storage_unavailable
 from receivers.body_reading import body_headers, invalid_content, refuse_larger
 from receivers.context import WebContext
+from receivers.intake_counts import (
+    ACCEPTED,
+    BULK,
+    DUPLICATE,
+    REFUSED,
+    IntakeCounts,
+    outcome_of,
+)
 from receivers.line_verdicts import LineVerdict, LineVerdicts
 from receivers.queries import check_side_settings, flag_of, json_of, parameters_of
 from receivers.single_intake import checked_job, paused
@@ -62,6 +70,13 @@ class BulkIntake:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
+        try:
+            await self._answer(scope, receive, send)
+        except ApiError as error:
+            self._context.counts.count_upload(BULK, outcome_of(error))
+            raise
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = self._context
         wish = _wish_of(scope, context.rules.now())
         length, unpacking = body_headers(scope)
@@ -73,11 +88,21 @@ class BulkIntake:
                 upload = _Upload(context=context, wish=wish, verdicts=verdicts)
                 work = partial(upload.take, unpacking=unpacking)
                 result = await context.uploads.run(receive, work)
+                _count(context.counts, result)
                 await _send_result(send, result, verdicts, every_verdict=wish.every_verdict)
         except BadInput as error:
             raise invalid_content(error) from error
         except (DiskFull, OSError) as error:
             raise storage_unavailable(error) from error
+
+
+def _count(counts: IntakeCounts, result: BulkResult) -> None:
+    for outcome, count in (
+        (ACCEPTED, result.accepted), (DUPLICATE, result.duplicates), (REFUSED, result.rejected),
+    ):  # fmt: skip
+        counts.count_requests(BULK, outcome, count)
+    is_new = ACCEPTED if result.accepted else REFUSED
+    counts.count_upload(BULK, DUPLICATE if result.duplicate else is_new)
 
 
 def _wish_of(scope: Scope, rules: ReadingRules) -> _Wish:

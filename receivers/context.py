@@ -9,6 +9,7 @@ from batching.access import LOCAL, AccessToken, Identity
 from batching.requests import ReadingRules
 from batching.settings import Settings
 from receivers.group_commit import GroupCommit
+from receivers.intake_counts import IntakeCounts
 from receivers.uploads import Uploads
 from receivers.watched_files import Watched
 from storage.access_tokens import read_tokens
@@ -33,6 +34,7 @@ class WebContext:
     known_ids: KnownIds
     commit: GroupCommit
     uploads: Uploads
+    counts: IntakeCounts
     tokens: Watched[tuple[AccessToken, ...]]
     pause: Watched[IntakePause | None]
     rules: Watched[ReadingRules]
@@ -57,6 +59,7 @@ def build_context(settings: Settings, directory: DataDirectory) -> WebContext:
         uploads=Uploads(
             most_at_once=UPLOADS_AT_ONCE, timeout_seconds=settings.receive_timeout_seconds
         ),
+        counts=IntakeCounts(),
         tokens=Watched(directory.tokens, lambda: read_tokens(directory)),
         pause=Watched(directory.intake_pause, lambda: read_pause(directory)),
         rules=Watched(

@@ -15,6 +15,7 @@ from receivers.answers import ApiError, api_error, invalid_parameter, send_json,
 from receivers.body_reading import body_headers, invalid_content, refuse_larger
 from receivers.context import WebContext
 from receivers.form_files import FormFile, boundary_of
+from receivers.intake_counts import ACCEPTED, DUPLICATE, FILE, outcome_of
 from receivers.queries import check_side_settings, json_of, parameters_of
 from receivers.single_intake import paused
 from receivers.unpacking import Plain
@@ -52,17 +53,26 @@ class FileIntake:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
+        counts = self._context.counts
+        try:
+            result = await self._result(scope, receive)
+        except ApiError as error:
+            counts.count_upload(FILE, outcome_of(error))
+            raise
+        counts.count_upload(FILE, DUPLICATE if result.duplicate else ACCEPTED)
+        await send_json(send, 202, msgspec.json.encode(result))
+
+    async def _result(self, scope: Scope, receive: Receive) -> FileResult:
         context = self._context
         try:
             wish = self._wish_of(scope)
             if (pause := context.pause.now()) is not None:
                 raise paused(pause)
-            result = await context.uploads.run(receive, partial(self._take, wish=wish))
+            return await context.uploads.run(receive, partial(self._take, wish=wish))
         except BadInput as error:
             raise invalid_content(error) from error
         except (DiskFull, OSError) as error:
             raise storage_unavailable(error) from error
-        await send_json(send, 202, msgspec.json.encode(result))
 
     def _wish_of(self, scope: Scope) -> _Wish:
         length, unpacking = body_headers(scope)

@@ -22,6 +22,7 @@ from receivers.answers import (
 from receivers.body_reading import Room, read_body
 from receivers.context import WebContext
 from receivers.group_commit import Verdict
+from receivers.intake_counts import ACCEPTED, DUPLICATE, SINGLE, outcome_of
 from storage.intake_gate import IntakePause
 from storage.received_lines import on_one_line
 
@@ -52,6 +53,17 @@ class SingleIntake:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
+        counts = self._context.counts
+        try:
+            custom_id, is_new = await self._take(scope, receive)
+        except ApiError as error:
+            counts.count_requests(SINGLE, outcome_of(error))
+            raise
+        counts.count_requests(SINGLE, ACCEPTED if is_new else DUPLICATE)
+        await send_json(send, 202, _encode(_Accepted(custom_id, duplicate=not is_new)))
+
+    async def _take(self, scope: Scope, receive: Receive) -> tuple[str, bool]:
+        """Return the id of the request that is durable now, and whether it is new."""
         context, settings = self._context, self._context.settings
         job = job_of(scope["query_string"]) if scope["query_string"] else DEFAULT_JOB
         body = await read_body(
@@ -73,8 +85,7 @@ class SingleIntake:
             raise storage_unavailable(error) from error
         if verdict is Verdict.CONFLICT:
             raise _conflict(request.custom_id, job)
-        answer = _Accepted(request.custom_id, duplicate=verdict is Verdict.DUPLICATE)
-        await send_json(send, 202, _encode(answer))
+        return request.custom_id, verdict is not Verdict.DUPLICATE
 
 
 def job_of(query: bytes) -> str:

@@ -8,11 +8,12 @@ _DELIVERY: Final = """
 SELECT delivery_id AS id, jobs.name AS job, custom_id, requests.batch_id, target,
     destinations.kind, config AS delivery_config, deliveries.state, deliveries.attempts,
     next_attempt_at, outcome, problem, deliveries.created_at, deliveries.finished_at
-FROM deliveries JOIN jobs USING (job_id)
+FROM ({chosen}) AS deliveries JOIN jobs USING (job_id)
     JOIN destinations ON destinations.destination_id = deliveries.destination_id
     LEFT JOIN requests ON requests.segment = deliveries.segment
         AND requests.row_index = deliveries.row_index
 """
+"""Of few deliveries that were chosen before: only they are joined with what belongs to them."""
 
 
 def deliveries_page(
@@ -26,18 +27,23 @@ def deliveries_page(
     most: int,
 ) -> list[dict[str, Any]]:
     """Return deliveries, the newest first, with smaller numbers than `before`."""
+    chosen = (
+        "SELECT * FROM deliveries WHERE ($1::VARCHAR IS NULL OR state = $1) "
+        "AND ($2::VARCHAR IS NULL OR outcome = $2) AND ($3::VARCHAR IS NULL OR destination_id IN "
+        "(SELECT destination_id FROM destinations WHERE target = $3)) "
+        "AND ($4::VARCHAR IS NULL OR job_id IN (SELECT job_id FROM jobs WHERE name = $4)) "
+        "AND ($5::BIGINT IS NULL OR delivery_id < $5) ORDER BY delivery_id DESC LIMIT $6"
+    )
     return reader.rows(
-        _DELIVERY + "WHERE ($1::VARCHAR IS NULL OR deliveries.state = $1) "
-        "AND ($2::VARCHAR IS NULL OR outcome = $2) AND ($3::VARCHAR IS NULL OR target = $3) "
-        "AND ($4::VARCHAR IS NULL OR jobs.name = $4) "
-        "AND ($5::BIGINT IS NULL OR delivery_id < $5) ORDER BY delivery_id DESC LIMIT $6",
+        _DELIVERY.format(chosen=chosen) + "ORDER BY delivery_id DESC",
         state, outcome, target, job, before, most,
     )  # fmt: skip
 
 
 def delivery_named(reader: Transaction, delivery_id: int) -> dict[str, Any] | None:
     """Return one delivery, or None."""
-    return reader.row(_DELIVERY + "WHERE delivery_id = ?", delivery_id)
+    chosen = "SELECT * FROM deliveries WHERE delivery_id = ?"
+    return reader.row(_DELIVERY.format(chosen=chosen), delivery_id)
 
 
 def deliveries_by_state(reader: Transaction) -> dict[str, int]:

@@ -145,7 +145,7 @@ class Ledger:
             finally:
                 connection.close()
         except duckdb.Error as error:
-            raise _explained(error, path) from error
+            raise explained(error, path) from error
 
     def _migrate(self) -> None:
         """Bring the schema to this version; refuse a ledger of a newer one."""
@@ -272,8 +272,8 @@ def _from_ledger(value: Any) -> Any:
     return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
-def _explained(error: duckdb.Error, path: Path) -> Exception:
-    """Return the error that a person can act on."""
+def explained(error: duckdb.Error, path: Path) -> Exception:
+    """Return the error that a person can act on, or the error itself if nothing is known of it."""
     text = str(error)
     if "No space left" in text or "could not write" in text.lower():
         return DiskFull(f"no space left while writing {path}: free some, then it goes on by itself")

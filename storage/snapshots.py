@@ -17,7 +17,7 @@ import duckdb
 from storage.backups import log_of
 from storage.directory import DataDirectory
 from storage.durable import disk_errors
-from storage.ledger import Transaction, connection_settings
+from storage.ledger import Transaction, connection_settings, explained
 from storage.locks import shared_lock
 
 READER_MEMORY_BYTES = 512_000_000
@@ -26,12 +26,15 @@ READER_MEMORY_BYTES = 512_000_000
 @contextmanager
 def snapshot(directory: DataDirectory, *, max_age_seconds: float = 1.0) -> Iterator[Transaction]:
     """Yield a read-only view of the ledger, at most so old if the ledger has changed since."""
-    connection = _connect(directory, _current_copy(directory, max_age_seconds))
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        yield Transaction(connection)
-    finally:
-        connection.close()
+        connection = _connect(directory, _current_copy(directory, max_age_seconds))
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield Transaction(connection)
+        finally:
+            connection.close()
+    except duckdb.Error as error:
+        raise explained(error, directory.ledger) from error
 
 
 def ledger_generation(directory: DataDirectory) -> str:
@@ -48,17 +51,18 @@ def ledger_generation(directory: DataDirectory) -> str:
 
 
 def _connect(directory: DataDirectory, copy: Path) -> duckdb.DuckDBPyConnection:
-    for _ in range(3):
+    for _ in range(2):
         try:
-            return duckdb.connect(
-                str(copy),
-                read_only=True,
-                config=connection_settings(directory, memory_bytes=READER_MEMORY_BYTES),
-            )
+            return _open(directory, copy)
         except duckdb.IOException:
             # Another process replaced the copy between our look and our open.
             copy = _current_copy(directory, 0.0)
-    raise FileNotFoundError(f"no readable copy of the ledger in {directory.snapshots}")
+    return _open(directory, copy)
+
+
+def _open(directory: DataDirectory, copy: Path) -> duckdb.DuckDBPyConnection:
+    settings = connection_settings(directory, memory_bytes=READER_MEMORY_BYTES)
+    return duckdb.connect(str(copy), read_only=True, config=settings)
 
 
 def _current_copy(directory: DataDirectory, max_age_seconds: float) -> Path:
