@@ -124,7 +124,7 @@ def test_results_for_files_are_delivered_while_a_push_is_under_way(
         before = slow.count
         eventually(lambda: slow.count > before)
         deliveries.answered("filed", TO_FILES)
-        eventually(lambda: (store.directory.outbox / "filed" / "summary.json").exists())
+        eventually((store.directory.outbox / "filed" / "summary.json").exists)
         assert store.value("SELECT state FROM deliveries") == "pending"
     finally:
         flow.join()

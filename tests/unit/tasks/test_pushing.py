@@ -1,97 +1,37 @@
 """Pushing results to a real receiver in another process and to a real broker."""
 
 import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
-import factories
 import pytest
 from broker import Broker, broker
 from factories import Store, chat_line, failure_line, success_line
+from pushing_bench import (
+    answered,
+    define,
+    pass_time,
+    push,
+    receiver,
+    resources,
+    running_receiver,
+    states,
+    store,
+    webhook,
+)
 from pydantic import SecretStr
 from web_receiver import WebReceiver, answers, delays, first, throttles
 
-from batching.destinations import Reach
-from batching.requests import ReadingRules
-from batching.settings import Settings
 from storage.jobs import cancel_job
 from storage.redelivery import Selection, enable_destination, redeliver
 from storage.results import write_own_results_of_requests
 from tasks import push_recording
 from tasks.lookout import flows_with_work
-from tasks.pushing import push_results
-from tasks.resources import Resources, using
+from tasks.resources import Resources
 
-__all__ = ["broker"]
-
-
-@pytest.fixture(scope="module")
-def running_receiver() -> Iterator[WebReceiver]:
-    with WebReceiver() as found:
-        yield found
-
-
-@pytest.fixture
-def receiver(running_receiver: WebReceiver) -> WebReceiver:
-    running_receiver.reset()
-    return running_receiver
-
-
-@pytest.fixture
-def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resources]:
-    reach = Reach(names=frozenset({"crm"}), has_broker=True)
-    monkeypatch.setattr(factories, "RULES", ReadingRules(reach=reach))
-    settings = Settings(
-        _env_file=None, data_dir=tmp_path / "data", webhook_allow_private="127.0.0.0/8"
-    )
-    found = Resources(settings)
-    found.directory.create()
-    with using(found):
-        yield found
-    found.close()
-
-
-@pytest.fixture
-def store(resources: Resources) -> Store:
-    return Store(resources.directory, resources.ledger)
-
-
-def answered(store: Store, configs: Sequence[dict[str, Any]], *, prefix: str = "id") -> None:
-    """Take in a request for each destination, and have the provider answer all of them."""
-    lines = []
-    for number, config in enumerate(configs):
-        line = json.loads(chat_line(f"{prefix}-{number}"))
-        lines.append(json.dumps(line | {"delivery_config": config}).encode())
-    store.take_in(lines, name=prefix, source_id=prefix)
-    batch = store.ended()
-    store.collect(batch, [success_line(wire) for wire in store.wire_ids(batch)])
-
-
-def webhook(receiver: WebReceiver, path: str = "/hook") -> dict[str, str]:
-    return {"type": "webhook", "webhook_url": receiver.url(path)}
+__all__ = ["broker", "receiver", "resources", "running_receiver", "store"]
 
 
 def with_broker(resources: Resources, url: str) -> None:
     resources.settings = resources.settings.model_copy(update={"rabbitmq_url": SecretStr(url)})
-
-
-def states(store: Store) -> dict[str, int]:
-    rows = store.rows("SELECT state, count(*) AS n FROM deliveries GROUP BY state")
-    return {row["state"]: row["n"] for row in rows}
-
-
-def push() -> int:
-    return sum(push_results().values())
-
-
-def pass_time(store: Store) -> None:
-    """Let every pause be over."""
-    store.run("UPDATE deliveries SET next_attempt_at = NULL WHERE state = 'pending'")
-    store.run(
-        "UPDATE targets SET open_until = now()::TIMESTAMP - INTERVAL 1 SECOND "
-        "WHERE open_until IS NOT NULL"
-    )
 
 
 def test_each_result_arrives_once_under_its_own_key(store: Store, receiver: WebReceiver) -> None:
@@ -190,11 +130,9 @@ def test_a_dead_target_is_left_alone_after_a_few_attempts_and_probed_with_one(
 def test_named_batches_carry_many_results_a_post(
     store: Store, receiver: WebReceiver, resources: Resources
 ) -> None:
-    text = f'[crm]\ntype = "webhook"\nurl = "{receiver.url("/crm")}"\nmode = "batch"\n'
-    (resources.directory.root / "destinations.toml").write_text(
-        text + "most_results = 20\nlongest_wait_milliseconds = 10\n"
-    )
-    answered(store, [{"type": "named", "name": "crm"}] * 50)
+    text = f'type = "webhook"\nurl = "{receiver.url("/crm")}"\nmode = "batch"\n'
+    crm = define(resources, text + "most_results = 20\nlongest_wait_milliseconds = 10")
+    answered(store, [crm] * 50)
     assert push() == 50
     assert sorted(len(post.lines) for post in receiver.received()) == [10, 20, 20]
 
@@ -258,9 +196,8 @@ def test_results_that_share_a_message_keep_their_own_keys(
 ) -> None:
     queue = broker.declare_queue("bundled", {})
     with_broker(resources, broker.url)
-    definition = f'[crm]\ntype = "rabbitmq"\nqueue = "{queue}"\nmost_results = 4\n'
-    (resources.directory.root / "destinations.toml").write_text(definition)
-    answered(store, [{"type": "named", "name": "crm"}] * 10)
+    crm = define(resources, f'type = "rabbitmq"\nqueue = "{queue}"\nmost_results = 4')
+    answered(store, [crm] * 10)
     assert push() == 10
     bodies = [body for _, body in broker.take_all(queue)]
     assert sorted(len(body.splitlines()) for body in bodies) == [2, 4, 4]
