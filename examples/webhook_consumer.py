@@ -16,10 +16,11 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,11 @@ def main() -> None:
     parser.add_argument("--database", type=Path, default=Path("received.sqlite"))
     options = parser.parse_args()
     Consumer.inbox, Consumer.secrets = Inbox(options.database), options.secret
-    with ThreadingHTTPServer((options.host, options.port), Consumer) as server:
+    try:
+        server = ThreadingHTTPServer((options.host, options.port), Consumer)
+    except OSError as error:
+        sys.exit(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
+    with server, suppress(KeyboardInterrupt):
         print(f"listening on http://{options.host}:{server.server_port}/", flush=True)
         server.serve_forever()
 

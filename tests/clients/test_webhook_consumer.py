@@ -119,3 +119,11 @@ def test_the_consumer_says_what_it_does_not_understand(consumer: RunningConsumer
     headers = dict(Signer([SECRET]).headers("obm-1", int(time.time()), b"not json"))
     answer = httpx.post(consumer.url, headers=headers, content=b"not json")
     assert answer.status_code == 400
+
+
+def test_a_port_in_use_is_a_sentence(consumer: RunningConsumer, tmp_path: Path) -> None:
+    port = consumer.url.rstrip("/").rpartition(":")[2]
+    command = [sys.executable, str(PROGRAM), "--port", port]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr

@@ -1,7 +1,8 @@
 """Every command of the README that needs neither Docker nor money does what it says.
 
 The commands of its `sh` blocks run in the order of the README, in a folder that looks like a
-clone of the repository. Where the README speaks to a provider, a simulator answers.
+clone of the repository. Where the README speaks to a provider, a simulator answers. Ports are
+replaced by free ones.
 """
 
 import json
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from documents import ROOT
@@ -21,10 +23,10 @@ from running_commands import environment_of, free_port, started, until
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 SHOWN_ONLY = re.findall(r"^```console\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-PORT_OF_THE_README, API_OF_THE_README = "8080", ":4000"
+SIMULATOR_PORT, API_PORT, WEBHOOK_PORT = "8080", "4000", "9000"
 
 DEMO, TEST, SIMULATE = "make demo\n", "make test\n", "obm simulate --port 8080\n"
-UP = next(block for block in BLOCKS if block.endswith("make up\n"))
+CONSUMER = "python examples/webhook_consumer.py --port 9000\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +35,13 @@ class Clone:
 
     root: Path
     environment: dict[str, str]
-    port: int
-    api_port: int
+    ports: dict[str, int]
+    """The free port for each of the README."""
 
     def command(self, block: str) -> list[str]:
-        text = block.replace(PORT_OF_THE_README, str(self.port))
-        return ["bash", "-euc", text.replace(API_OF_THE_README, f":{self.api_port}")]
+        for named, free in self.ports.items():
+            block = re.sub(rf"\b{named}\b", str(free), block)
+        return ["bash", "-euc", block]
 
     def run(self, block: str) -> str:
         finished = subprocess.run(
@@ -69,11 +72,11 @@ def clone(tmp_path: Path) -> Clone:
     mark = programs / ".installed"  # newer than the lock file: nothing is installed again
     mark.unlink(missing_ok=True)
     mark.touch()
+    ports = {named: free_port() for named in (SIMULATOR_PORT, API_PORT, WEBHOOK_PORT)}
     return Clone(
         root=tmp_path,
-        environment=environment_of({"OBM_PREFECT_PORT": 0, "OBM_PORT": (api_port := free_port())}),
-        port=free_port(),
-        api_port=api_port,
+        environment=environment_of({"OBM_PREFECT_PORT": 0, "OBM_PORT": ports[API_PORT]}),
+        ports=ports,
     )
 
 
@@ -115,37 +118,93 @@ def provider(clone: Clone, tmp_path: Path) -> Iterator[str]:
     command = clone.command(f"exec {SIMULATE}")
     with started(command, environment=clone.environment, folder=clone.root, log=log):
         until(lambda: "Simulator ready: " in log.read_text(), log)
-        yield f"http://127.0.0.1:{clone.port}/v1"
+        yield f"http://127.0.0.1:{clone.ports[SIMULATOR_PORT]}/v1"
+
+
+class UpTerminal:
+    """The terminal in which the README starts `make up`: what was exported in it stays so."""
+
+    def __init__(self, clone: Clone, provider: str) -> None:
+        self.log = clone.root / "up.log"
+        self._clone = clone
+        self._environment = clone.environment | {
+            "OPENAI_BASE_URL": provider, "OBM_POLL_MIN": "0.2", "OBM_POLL_MAX": "1",
+        }  # fmt: skip
+        self._typed = ""
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def type(self, block: str) -> None:
+        """Stop what runs, start what the block says, and wait until it says that it runs."""
+        self._running.close()
+        self.log.unlink(missing_ok=True)
+        self._typed += block.removesuffix("make up\n")
+        self._running.enter_context(
+            started(
+                self._clone.command(f"{self._typed}exec make up\n"),
+                environment=self._environment, folder=self._clone.root, log=self.log,
+            )
+        )  # fmt: skip
+        until(lambda: "is running" in self.log.read_text(), self.log)
+
+
+@pytest.fixture
+def receiver(clone: Clone) -> Iterator[Path]:
+    """Start the receiver of webhooks as the README says; what it prints is in this file."""
+    assert CONSUMER in BLOCKS
+    log = clone.root / "received.log"
+    command = clone.command(f"exec {CONSUMER}")
+    with started(command, environment=clone.environment, folder=clone.root, log=log):
+        until(lambda: "listening on " in log.read_text(), log)
+        yield log
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_every_other_command_works_in_the_order_of_the_readme(clone: Clone, provider: str) -> None:
-    story = [block for block in BLOCKS if block not in (DEMO, TEST, SIMULATE)]
-    log = clone.root / "up.log"
+def test_every_other_command_works_in_the_order_of_the_readme(
+    clone: Clone, provider: str, receiver: Path
+) -> None:
     after: dict[str, Callable[[], bool]] = {
-        "cp": lambda: set(clone.jobs()) == {"support-tickets", "product-search"},
+        "cp examples": lambda: set(clone.jobs()) == {"support-tickets", "product-search"},
         "obm flush": lambda: all(clone.summary(job).exists() for job in clone.jobs()),
+        "curl": lambda: bool(_received(receiver)),
     }
-    with ExitStack() as running:
-        for block in story:
-            if block == UP:
-                environment = clone.environment | {
-                    "OPENAI_BASE_URL": provider, "OBM_POLL_MIN": "0.2", "OBM_POLL_MAX": "1",
-                }  # fmt: skip
-                command = clone.command(block.replace("make up", "exec make up"))
-                running.enter_context(
-                    started(command, environment=environment, folder=clone.root, log=log)
-                )
-                until(lambda: "is running" in log.read_text(), log)
+    with UpTerminal(clone, provider) as up:
+        for block in BLOCKS:
+            if block in (DEMO, TEST, SIMULATE, CONSUMER):
+                continue
+            if block.endswith("make up\n"):
+                up.type(block)
                 continue
             clone.run(block)
-            beginning = next((word for word in after if block.startswith(word)), None)
-            if beginning is not None and "OBM_DATA_DIR" not in block:
-                until(after[beginning], log)
+            holds = next((after[start] for start in after if block.startswith(start)), None)
+            if holds is not None:
+                until(holds, up.log)
     _check_answers(clone)
     _check_summary(clone)
     _check_files(clone)
+    _check_webhook(receiver)
+
+
+def _received(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()[1:]]
+
+
+def _check_webhook(log: Path) -> None:
+    """See that the receiver printed one result, of the form that the README shows."""
+    (result,) = _received(log)
+    (shown,) = re.findall(r"^```json\n(\{\"id\".*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    shape = json.loads(shown.replace("[…]", "[]").replace("{…}", "{}"))
+    assert list(result) == list(shape)
+    assert result["response"].keys() >= shape["response"].keys()
+    assert result["response"]["body"].keys() >= shape["response"]["body"].keys()
+    assert result["custom_id"] == shape["custom_id"]
+    assert result["response"]["status_code"] == shape["response"]["status_code"]
 
 
 def _check_answers(clone: Clone) -> None:
