@@ -23,7 +23,7 @@ def ensure_destinations(transaction: Transaction, configs: Iterable[str]) -> Non
             number, config, destination.type, target, now(),
         )  # fmt: skip
         transaction.execute(
-            "INSERT INTO targets SELECT $1, $2, NULL, 0, NULL, NULL, NULL, NULL "
+            "INSERT INTO targets (target, kind, openings) SELECT $1, $2, 0 "
             "WHERE NOT EXISTS (SELECT 1 FROM targets WHERE target = $1)",
             target, destination.type,
         )  # fmt: skip

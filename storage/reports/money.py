@@ -52,6 +52,30 @@ SUMS: Final = """
 """
 """Money of a group of collected batches: the sum of what is known, None if nothing is."""
 
+JOB_SHARES: Final = """
+(SELECT job_id, batch_id, requests,
+    CASE WHEN worth_of_all > 0 THEN worth / worth_of_all
+        ELSE requests / requests_of_all END AS share
+FROM (
+    SELECT job_id, batch_id, requests, worth, sum(worth) OVER batch AS worth_of_all,
+        sum(requests) OVER batch AS requests_of_all
+    FROM (
+        SELECT job_id, batch_id, requests,
+            coalesce((incoming - cached) * coalesce(batch_input, 1)
+                + cached * coalesce(batch_cached, 1)
+                + outgoing * coalesce(batch_output, 1), 0) AS worth
+        FROM (
+            SELECT job_id, batch_id, lane_id, count(*) AS requests,
+                sum(input_tokens) AS incoming, sum(output_tokens) AS outgoing,
+                sum(least(cached_tokens, input_tokens)) AS cached
+            FROM requests WHERE batch_id IS NOT NULL GROUP BY job_id, batch_id, lane_id
+        ) JOIN lane_prices USING (lane_id))
+    WINDOW batch AS (PARTITION BY batch_id)))
+"""
+"""Which share of each batch's money belongs to which job: by what the tokens of its answers are
+worth, or by number where nothing was answered. A batch is paid by the jobs that have requests in
+it now, so the jobs' money adds up to that of the batches."""
+
 
 @contextmanager
 def known_prices(reader: Transaction, prices: PriceTable) -> Iterator[None]:

@@ -63,6 +63,7 @@ def _due_soon(reader: Transaction) -> int:
         reader.value(
             "SELECT count(*) FROM deliveries JOIN destinations USING (destination_id) "
             "JOIN targets USING (target) WHERE deliveries.state = 'pending' "
+            "AND paused_at IS NULL "
             "AND coalesce(greatest(next_attempt_at, open_until) <= $1, true)",
             now() + timedelta(seconds=SOON_SECONDS),
         )

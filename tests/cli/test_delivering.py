@@ -17,7 +17,7 @@ def pushed_fixture(store: Store) -> Store:
     store.run(
         "INSERT INTO destinations VALUES (1, ?, 'webhook', ?, now(), NULL, NULL)", CONFIG, TARGET
     )
-    store.run("INSERT INTO targets VALUES (?, 'webhook', NULL, 0, NULL, NULL, NULL, NULL)", TARGET)
+    store.run("INSERT INTO targets (target, kind, openings) VALUES (?, 'webhook', 0)", TARGET)
     store.run("UPDATE requests SET destination_id = 1")
     store.answer_all(store.ended())
     store.run("UPDATE deliveries SET state = 'delivered' WHERE row_index < 2")
