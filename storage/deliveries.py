@@ -22,7 +22,8 @@ _KEY = ["segment", "row_index"]
 _LINE_COLUMNS = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
 _DUE = (
     "deliveries.state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= $1) "
-    "AND disabled_at IS NULL"
+    "AND disabled_at IS NULL "
+    "AND target NOT IN (SELECT target FROM targets WHERE paused_at IS NOT NULL)"
 )
 _LEFT_ALONE = "targets.open_until IS NOT NULL AND targets.open_until > $1"
 
