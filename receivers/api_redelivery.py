@@ -9,7 +9,9 @@ from receivers.answers import api_error
 from receivers.context import WebContext, actor, web_context
 from receivers.paging import BigNumber, Moment, Name, Number, Text, Word, not_found, writing
 from receivers.views import ERRORS
+from storage.batch_queries import batch_exists
 from storage.delivery_queries import delivery_named, destinations_report
+from storage.jobs import find_job
 from storage.redelivery import Selection, cancel_deliveries, enable_destination, redeliver
 from storage.request_queries import requests_named
 
@@ -116,5 +118,11 @@ def enable(context: Context, who: Actor, destination_id: Number) -> Deliveries:
 
 
 def _again(context: WebContext, selection: Selection, who: str, *, failed_only: bool) -> Deliveries:
-    count = redeliver(writing(context), selection, failed_only=failed_only, actor=who)
+    ledger = writing(context)
+    with ledger.transaction() as reader:
+        if selection.job is not None and find_job(reader, selection.job) is None:
+            raise not_found(f"no job is called {selection.job!r}")
+        if selection.batch is not None and not batch_exists(reader, selection.batch):
+            raise not_found(f"there is no batch {selection.batch}")
+    count = redeliver(ledger, selection, failed_only=failed_only, actor=who)
     return Deliveries(deliveries=count)

@@ -1,6 +1,5 @@
 """The pull door: every result once, in the order in which results were recorded."""
 
-import asyncio
 import time
 from typing import Annotated, Final
 
@@ -12,10 +11,11 @@ from fastapi.responses import Response
 from receivers.context import WebContext, web_context
 from receivers.paging import Cursor, Limit, Word, decode_cursor, encode_cursor, reading
 from receivers.views import ERRORS, NDJSON
-from storage.result_feed import FeedResult, results_after
+from storage.result_feed import FeedResult, last_sequence, results_after
 
 router = APIRouter(tags=["results"], responses=ERRORS)
-_LOOK_SECONDS: Final = 1.0
+_DISCONNECTED_SECONDS: Final = 2.0
+"""So often somebody who waits is looked after: who went away is not waited for."""
 _LONGEST_WAIT_SECONDS: Final = 60.0
 
 
@@ -37,10 +37,16 @@ async def pull_results(
     place = decode_cursor(after, name="after", numbers=2)
     start = (place[0], place[1]) if place else (0, -1)
     until = time.monotonic() + wait
-    found = await run_in_threadpool(_look, context, start, limit, job)
-    while not found and time.monotonic() < until and not await request.is_disconnected():
-        await asyncio.sleep(min(_LOOK_SECONDS, max(0.01, until - time.monotonic())))
-        found = await run_in_threadpool(_look, context, start, limit, job)
+    found, seen = await run_in_threadpool(_look, context, start, limit, job)
+    while not found and (left := until - time.monotonic()) > 0 and not context.results.is_stopped:
+        slice_seconds = min(left, _DISCONNECTED_SECONDS)
+        recorded = await context.results.wait_beyond(seen, seconds=slice_seconds)
+        if recorded > seen:
+            seen = recorded
+            async with context.results.looks:
+                found, _ = await run_in_threadpool(_look, context, start, limit, job)
+        elif await request.is_disconnected():
+            break
     last = encode_cursor(found[-1].sequence, found[-1].row) if found else encode_cursor(*start)
     return Response(
         b"".join(map(_line, found)), media_type=NDJSON, headers={"X-Obm-Next-Cursor": last}
@@ -49,11 +55,13 @@ async def pull_results(
 
 def _look(
     context: WebContext, start: tuple[int, int], limit: int, job: str | None
-) -> list[FeedResult]:
+) -> tuple[list[FeedResult], int]:
+    """Return what is behind the place, and the end of the feed as it was then."""
     with reading(context) as reader:
         if reader is None:
-            return []
-        return results_after(context.directory, reader, start, most=limit, job=job)
+            return [], 0
+        found = results_after(context.directory, reader, start, most=limit, job=job)
+        return found, last_sequence(reader)
 
 
 def _line(found: FeedResult) -> bytes:

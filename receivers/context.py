@@ -10,6 +10,7 @@ from batching.requests import ReadingRules
 from batching.settings import Settings
 from receivers.group_commit import GroupCommit
 from receivers.intake_counts import IntakeCounts
+from receivers.result_watch import ResultWatch
 from receivers.uploads import Uploads
 from receivers.watched_files import Watched
 from storage.access_tokens import read_tokens
@@ -19,6 +20,7 @@ from storage.health import HealthFile
 from storage.intake_gate import IntakePause, read_pause
 from storage.intake_log import IntakeLog
 from storage.known_ids import KnownIds
+from storage.web_sessions import WebSession, read_sessions
 
 ROLE = "web"
 UPLOADS_AT_ONCE = 16
@@ -35,7 +37,9 @@ class WebContext:
     commit: GroupCommit
     uploads: Uploads
     counts: IntakeCounts
+    results: ResultWatch
     tokens: Watched[tuple[AccessToken, ...]]
+    sessions: Watched[tuple[WebSession, ...]]
     pause: Watched[IntakePause | None]
     rules: Watched[ReadingRules]
 
@@ -60,7 +64,9 @@ def build_context(settings: Settings, directory: DataDirectory) -> WebContext:
             most_at_once=UPLOADS_AT_ONCE, timeout_seconds=settings.receive_timeout_seconds
         ),
         counts=IntakeCounts(),
+        results=ResultWatch(directory),
         tokens=Watched(directory.tokens, lambda: read_tokens(directory)),
+        sessions=Watched(directory.web_sessions, lambda: read_sessions(directory)),
         pause=Watched(directory.intake_pause, lambda: read_pause(directory)),
         rules=Watched(
             destinations,

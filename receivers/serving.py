@@ -122,9 +122,10 @@ class _Server(uvicorn.Server):
         self._besides = [asyncio.create_task(beside()) for beside in self._begin]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End uploads, finish the other requests, hand the log over."""
+        """End uploads and waiting, finish the other requests, hand the log over."""
         self._context.health.report("stopping")
         self._context.uploads.stop()
+        self._context.results.stop()
         await super().shutdown(sockets=sockets)
         for task in self._besides:
             task.cancel()

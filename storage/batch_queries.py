@@ -39,3 +39,8 @@ def batch_in_full(reader: Transaction, batch_id: int) -> dict[str, Any] | None:
             str(batch_id),
         )
     return found
+
+
+def batch_exists(reader: Transaction, batch_id: int) -> bool:
+    """Return whether there is, or ever was, a batch of this number."""
+    return bool(reader.value("SELECT count(*) FROM batches WHERE batch_id = ?", batch_id))

@@ -55,6 +55,11 @@ def results_after(
     return page
 
 
+def last_sequence(reader: Transaction) -> int:
+    """Return the number of the result file that was recorded last; 0 before the first."""
+    return int(reader.value("SELECT coalesce(max(sequence), 0) FROM results"))
+
+
 def _results(
     directory: DataDirectory,
     reader: Transaction,

@@ -11,6 +11,7 @@ from batching.lifecycle import DeliveryState
 from deployments.cli.steering import actor, said
 from deployments.cli.surroundings import (
     existing_directory,
+    job_id_of,
     load_settings,
     open_ledger,
     out,
@@ -19,6 +20,7 @@ from deployments.cli.surroundings import (
     say,
 )
 from storage import redelivery
+from storage.batch_queries import batch_exists
 from storage.delivery_queries import deliveries_page, destinations_report
 
 
@@ -78,6 +80,11 @@ def redeliver(
     if selection.is_everything and not failed_only:
         raise BadInput("--all without anything else would bring every result again: say of which")
     ledger = open_ledger(load_settings())
+    with ledger.transaction() as reader:
+        if job is not None:
+            job_id_of(reader, job)
+        if batch is not None and not batch_exists(reader, batch):
+            raise BadInput(f"there is no batch {batch}: `obm batches` lists those under way")
     count = redelivery.redeliver(ledger, selection, failed_only=failed_only, actor=actor())
     if count:
         said(f"{count:,} results are brought again.", ledger.directory)
