@@ -135,7 +135,8 @@ def messages_of(
 def record_attempts(transaction: Transaction, attempts: pl.DataFrame) -> int:
     """Record these attempts (columns: `ATTEMPT_COLUMNS`) and move their deliveries on.
 
-    Returns how many deliveries moved: one that an operator has cancelled meanwhile stays as it is.
+    Numbers of attempts go on counting when results are brought again. Returns how many deliveries
+    moved: one that an operator has cancelled meanwhile stays as it is.
     """
     if not attempts.height:
         return 0
@@ -143,9 +144,12 @@ def record_attempts(transaction: Transaction, attempts: pl.DataFrame) -> int:
         transaction.execute(
             """
             INSERT INTO attempts
-            SELECT tried.delivery_id, deliveries.attempts + 1, attempted_at, tried.outcome,
-                status_code, duration_milliseconds, excerpt
+            SELECT tried.delivery_id, coalesce(earlier.number, 0) + 1, attempted_at,
+                tried.outcome, status_code, duration_milliseconds, excerpt
             FROM tried JOIN deliveries USING (delivery_id)
+                LEFT JOIN (SELECT delivery_id, max(number) AS number FROM attempts
+                    WHERE delivery_id IN (SELECT delivery_id FROM tried)
+                    GROUP BY delivery_id) AS earlier USING (delivery_id)
             """
         )
         return transaction.execute(
