@@ -62,6 +62,11 @@ class Identity:
         return json.dumps({"name": self.name, "scopes": sorted(self.scopes)})
 
     @classmethod
+    def of(cls, token: AccessToken) -> "Identity":
+        """Return who owns the token."""
+        return cls(name=token.name, scopes=frozenset(token.scopes))
+
+    @classmethod
     def from_header(cls, value: str) -> "Identity":
         """Return who is meant by a value of VISITOR_HEADER."""
         found = json.loads(value)
@@ -90,6 +95,12 @@ def new_token(
 
 def find_identity(text: str, tokens: Collection[AccessToken]) -> Identity | None:
     """Return who owns this token, or None if it is unknown, wrong or revoked."""
+    token = find_token(text, tokens)
+    return None if token is None else Identity.of(token)
+
+
+def find_token(text: str, tokens: Collection[AccessToken]) -> AccessToken | None:
+    """Return the token that has this text, or None if it is unknown, wrong or revoked."""
     match = _TOKEN.fullmatch(text)
     if match is None:
         return None
@@ -97,8 +108,7 @@ def find_identity(text: str, tokens: Collection[AccessToken]) -> Identity | None
     given = _hash_of(match[2])
     for token in tokens:
         if token.id == match[1] and token.revoked_at is None:
-            is_right = hmac.compare_digest(given, token.secret_sha256)
-            return Identity(name=token.name, scopes=frozenset(token.scopes)) if is_right else None
+            return token if hmac.compare_digest(given, token.secret_sha256) else None
     return None
 
 

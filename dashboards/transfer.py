@@ -15,6 +15,8 @@ _FOR_EVER: Final = b"public, max-age=31536000, immutable"
 _AN_HOUR: Final = b"public, max-age=3600"
 _VERSION: Final = re.compile(r"@\d")
 _FILES: Final = ("/static/", "/components/")
+_REFERRER: Final = (b"referrer-policy", b"same-origin")
+"""Without it, forms of the page would not say where they come from."""
 _OK: Final = 200
 
 
@@ -72,7 +74,7 @@ def _as_page(scope: Scope, send: Send) -> Send:
         own = [header for header in start["headers"] if header[0] != b"content-length"]
         policy = policy_of(nonce, Headers(scope=scope).get("host", "").encode())
         length = (b"content-length", b"%d" % len(page))
-        start["headers"] = [*own, length, (b"content-security-policy", policy)]
+        start["headers"] = [*own, length, (b"content-security-policy", policy), _REFERRER]
         await send(start)
         await send({**message, "body": page})
 

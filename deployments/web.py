@@ -1,25 +1,34 @@
-"""The web role: the REST API and the dashboard, in one process."""
+"""The web role: the REST API and the dashboard, in one process or in two."""
 
 import contextlib
+from enum import StrEnum
 
 from batching.errors import ConfigurationError
 from batching.settings import Settings
 from deployments.dashboard import Dashboard
 from receivers.application import build_application
 from receivers.browser_guard import is_loopback
-from receivers.context import build_context
+from receivers.context import ROLE, build_context
 from receivers.serving import end_cleanly_on_signals, listen, serve
 from storage.directory import DataDirectory
 from storage.intake_log import seal_abandoned_logs
 from storage.uploaded_files import remove_abandoned_uploads
 
 
-def run_web(settings: Settings) -> int:
+class Part(StrEnum):
+    """What a web process of its own serves if not both."""
+
+    API = "api"
+    DASHBOARD = "dashboard"
+    """Answers the API too, which its pages use; under its own name, so that both can be there."""
+
+
+def run_web(settings: Settings, only: Part | None = None) -> int:
     """Serve until SIGINT or SIGTERM; return the exit code of the process."""
     end_cleanly_on_signals()
     directory = DataDirectory(settings.data_dir.absolute())
     directory.create()
-    context = build_context(settings, directory)
+    context = build_context(settings, directory, "dashboard" if only is Part.DASHBOARD else ROLE)
     if not context.tokens.now() and not is_loopback(settings.host):
         raise ConfigurationError(
             f"OBM_HOST is {settings.host}, which other machines reach, and there is no token: make "
@@ -31,6 +40,7 @@ def run_web(settings: Settings) -> int:
         seal_abandoned_logs(directory)
         remove_abandoned_uploads(directory)
         context.known_ids.load()
-        dashboard = Dashboard(context)
-        serve(context, build_application(context, dashboard), listener, [dashboard.run])
+        dashboard = None if only is Part.API else Dashboard(context)
+        besides = [] if dashboard is None else [dashboard.run]
+        serve(context, build_application(context, dashboard), listener, besides)
     return 0

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
+from starlette.responses import RedirectResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,11 +24,14 @@ from receivers import (
 from receivers.answers import ApiError, answer_errors_in_one_shape, internal_error, send_error
 from receivers.authentication import Authentication
 from receivers.body_reading import ClientGone, send_error_early
-from receivers.browser_pages import is_of_dashboard
+from receivers.browser_pages import LOGIN, LOGOUT, PAGES, is_of_dashboard
+from receivers.browser_sessions import BrowserSessions
 from receivers.bulk_intake import BulkIntake
 from receivers.context import WebContext
+from receivers.failure_limit import FailureLimit
 from receivers.file_intake import FileIntake
 from receivers.head_requests import HeadRequests
+from receivers.login import Login
 from receivers.security_headers import SecurityHeaders
 from receivers.single_intake import SingleIntake
 from storage.health import product_version
@@ -62,10 +66,16 @@ def build_application(context: WebContext, dashboard: ASGIApp | None = None) -> 
         "/api/requests/bulk": _Answered(BulkIntake(context)),
         "/api/files": _Answered(FileIntake(context)),
     }
-    routes: ASGIApp = HeadRequests(_build_api(context, intake))
-    if dashboard is not None:
-        routes = _PagesFirst(HeadRequests(dashboard), routes)
-    return SecurityHeaders(Authentication(_IntakeFirst(intake, routes), context))
+    api = HeadRequests(_build_api(context, intake))
+    failures = FailureLimit()
+    if dashboard is None:
+        served = Authentication(_IntakeFirst(intake, api), context, failures)
+    else:
+        sessions = BrowserSessions(context)
+        login = Login(context, sessions, failures)
+        pages = _PagesFirst(HeadRequests(login), HeadRequests(dashboard), api)
+        served = Authentication(_IntakeFirst(intake, pages), context, failures, sessions)
+    return SecurityHeaders(served)
 
 
 def _build_api(context: WebContext, intake: Mapping[str, ASGIApp]) -> FastAPI:
@@ -109,13 +119,21 @@ class _IntakeFirst:
 class _PagesFirst:
     """Leads browsers to the dashboard, and everybody else past it."""
 
-    def __init__(self, dashboard: ASGIApp, others: ASGIApp) -> None:
+    def __init__(self, login: ASGIApp, dashboard: ASGIApp, others: ASGIApp) -> None:
+        self._login = login
         self._dashboard = dashboard
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._dashboard if is_of_dashboard(scope["path"]) else self._others
-        await answer(scope, receive, send)
+        path = scope["path"]
+        if path == "/" and scope["type"] == "http":
+            await RedirectResponse(PAGES, 303)(scope, receive, send)
+        elif path in {LOGIN, LOGOUT} and scope["type"] == "http":
+            await self._login(scope, receive, send)
+        elif is_of_dashboard(path):
+            await self._dashboard(scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
 
 
 class _Answered:

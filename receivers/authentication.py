@@ -8,10 +8,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from batching.access import LOCAL, AccessToken, Identity, find_identity
 from batching.access import Scope as Allowed
 from receivers.answers import ApiError, api_error, send_error
-from receivers.browser_guard import is_loopback, why_foreign
-from receivers.browser_pages import introduce, is_of_dashboard
+from receivers.browser_guard import is_loopback, is_same_origin, why_foreign
+from receivers.browser_pages import (
+    LOGIN,
+    LOGOUT,
+    introduce,
+    is_file_of_page,
+    is_of_dashboard,
+    is_page,
+)
+from receivers.browser_sessions import BrowserSessions
 from receivers.context import WebContext
 from receivers.failure_limit import FailureLimit
+from receivers.login import lead_to_login
+from receivers.page_connections import refuse_connection, serve_connection
 
 SUBMITTING: Final = frozenset({"/api/requests", "/api/requests/bulk", "/api/files"})
 """POST to these needs `submit`, to anything else `operate`."""
@@ -20,6 +30,7 @@ PUBLIC_PAGES: Final = ("/api/openapi", "/api/swaggerui", "/api/swaggerui/")
 """What a browser loads before anybody can give it a token; there is no data in it."""
 _READING: Final = frozenset({"GET", "HEAD"})
 _MOST_KEPT: Final = 1_000
+_UNAUTHORIZED: Final = 401
 
 
 class Authentication:
@@ -29,11 +40,18 @@ class Authentication:
     is open to all its users, but not to web pages; as soon as there is one, all need one.
     """
 
-    def __init__(self, app: ASGIApp, context: WebContext) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        context: WebContext,
+        failures: FailureLimit,
+        sessions: BrowserSessions | None = None,
+    ) -> None:
         self._app = app
         self._context = context
+        self._sessions = sessions
         self._is_loopback = is_loopback(context.settings.host)
-        self._failures = FailureLimit()
+        self._failures = failures
         self._known: dict[bytes, Identity] = {}
         self._known_of: tuple[AccessToken, ...] = ()
 
@@ -43,15 +61,39 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         if scope["type"] == "websocket":
-            scope["method"] = "GET"
+            await self._serve_connection(scope, receive, send)
+            return
         try:
             identity = scope["identity"] = self._admitted(scope)
         except ApiError as refusal:
-            await send_error(send, refusal)
+            if self._sessions and refusal.status == _UNAUTHORIZED and _is_looked_at(scope):
+                await lead_to_login(scope, send)
+            else:
+                await send_error(send, refusal)
             return
         if is_of_dashboard(scope["path"]):
             introduce(scope, identity)
         await self._app(scope, receive, send)
+
+    async def _serve_connection(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["method"] = "GET"  # it has none of its own; looking on is reading
+
+        def is_allowed() -> bool:
+            try:
+                return self._admitted(scope) == identity
+            except ApiError:
+                return False
+
+        try:
+            identity = scope["identity"] = self._admitted(scope)
+        except ApiError:
+            await refuse_connection(receive, send)
+            return
+        if not is_same_origin(scope["headers"]):
+            await refuse_connection(receive, send)
+            return
+        introduce(scope, identity)
+        await serve_connection(self._app, scope, receive, send, is_allowed)
 
     def _admitted(self, scope: Scope) -> Identity:
         tokens = self._context.tokens.now()
@@ -59,7 +101,7 @@ class Authentication:
             if (reason := why_foreign(scope["headers"], self._context.settings.host)) is not None:
                 raise _foreign(reason)
             return LOCAL
-        if scope["method"] in _READING and _is_public(scope["path"]):
+        if _is_public(scope["method"], scope["path"]):
             return _NOBODY
         identity = self._identified(scope, tokens)
         needed = needed_scope(scope["method"], scope["path"])
@@ -70,7 +112,7 @@ class Authentication:
     def _identified(self, scope: Scope, tokens: tuple[AccessToken, ...]) -> Identity:
         given = _authorization(scope)
         if given is None:
-            raise _unauthorized("send a token: `Authorization: Bearer obm_…`", "")
+            return self._logged_in(scope, tokens)
         if tokens is not self._known_of:
             self._known, self._known_of = {}, tokens
         identity = self._known.get(given)
@@ -80,6 +122,16 @@ class Authentication:
                 raise self._failed(scope)
             if len(self._known) < _MOST_KEPT:
                 self._known[given] = identity
+        return identity
+
+    def _logged_in(self, scope: Scope, tokens: tuple[AccessToken, ...]) -> Identity:
+        identity = None
+        if self._sessions is not None:
+            identity = self._sessions.identity(scope, tokens)
+        if identity is None:
+            raise _unauthorized("send a token: `Authorization: Bearer obm_…`", "")
+        if scope["method"] not in _READING and not is_same_origin(scope["headers"]):
+            raise _foreign("only pages of this server may act for who is logged in to it")
         return identity
 
     def _failed(self, scope: Scope) -> ApiError:
@@ -110,8 +162,16 @@ def needed_scope(method: str, path: str) -> Allowed | None:
     return Allowed.OPERATE
 
 
-def _is_public(path: str) -> bool:
-    return path in PUBLIC_PAGES or path.startswith(PUBLIC_PAGES[-1])
+def _is_public(method: str, path: str) -> bool:
+    if path in {LOGIN, LOGOUT}:
+        return True
+    return method in _READING and (
+        path in PUBLIC_PAGES or path.startswith(PUBLIC_PAGES[-1]) or is_file_of_page(path)
+    )
+
+
+def _is_looked_at(scope: Scope) -> bool:
+    return scope["method"] in _READING and is_page(scope["path"])
 
 
 def _authorization(scope: Scope) -> bytes | None:

@@ -7,6 +7,9 @@ it comes from (`Origin`), or its own name was made to point here (`Host`, DNS re
 import ipaddress
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
+
+from starlette.types import Scope
 
 
 def is_loopback(host: str) -> bool:
@@ -39,3 +42,30 @@ def _is_ours(value: bytes, own_host: str) -> bool:
         if colon and port.isdecimal():
             host = name
     return is_loopback(host) or host.strip("[]").lower() == own_host.lower()
+
+
+def is_same_origin(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether a page of ours sends this; what does not say where it comes from is not.
+
+    Browsers of today say it themselves, whatever a proxy makes of the names. For the others, a
+    proxy says in X-Forwarded-Host how it is called; foreign pages can set neither header.
+    """
+    said = {name: value.lower() for name, value in headers if name in _TELLING}
+    if (site := said.get(b"sec-fetch-site")) is not None:
+        return site == b"same-origin"
+    origin = said.get(b"origin")
+    hosts = (said.get(b"host"), said.get(b"x-forwarded-host"))
+    return any(origin in {b"http://" + host, b"https://" + host} for host in hosts if host)
+
+
+def is_encrypted(scope: Scope) -> bool:
+    """Return whether the browser speaks https, with us or with a proxy before us."""
+    headers = dict(scope["headers"])
+    return (
+        scope.get("scheme") == "https"
+        or headers.get(b"x-forwarded-proto") == b"https"
+        or headers.get(b"origin", b"").startswith(b"https:")
+    )
+
+
+_TELLING: Final = frozenset({b"origin", b"sec-fetch-site", b"host", b"x-forwarded-host"})

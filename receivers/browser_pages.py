@@ -7,6 +7,8 @@ from starlette.types import Scope
 from batching.access import VISITOR_HEADER, Identity
 
 PAGES: Final = "/ui"
+LOGIN: Final = "/ui/login"
+LOGOUT: Final = "/ui/logout"
 _FILES: Final = ("/static/", "/components/")
 _VISITOR: Final = VISITOR_HEADER.lower().encode()
 

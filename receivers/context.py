@@ -44,12 +44,12 @@ class WebContext:
     rules: Watched[ReadingRules]
 
 
-def build_context(settings: Settings, directory: DataDirectory) -> WebContext:
-    """Return the context of a web process that works on this data directory."""
-    known_ids = KnownIds(directory, own_role=ROLE)
+def build_context(settings: Settings, directory: DataDirectory, role: str = ROLE) -> WebContext:
+    """Return the context of a web process that works on this data directory in this role."""
+    known_ids = KnownIds(directory, own_role=role)
     log = IntakeLog(
         directory,
-        role=ROLE,
+        role=role,
         seal_seconds=settings.seal_seconds,
         seal_bytes=settings.seal_bytes,
     )
@@ -57,7 +57,7 @@ def build_context(settings: Settings, directory: DataDirectory) -> WebContext:
     return WebContext(
         settings=settings,
         directory=directory,
-        health=HealthFile(directory.health, ROLE),
+        health=HealthFile(directory.health, role),
         known_ids=known_ids,
         commit=GroupCommit(log, known_ids),
         uploads=Uploads(

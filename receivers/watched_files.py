@@ -36,6 +36,10 @@ class Watched(Generic[_Value]):
             self._look()
         return self._value
 
+    def look_again(self) -> None:
+        """Let the next question look at the file; for who has just changed it himself."""
+        self._look_at = 0.0
+
     def _look(self) -> None:
         state = _state_of(self._path)
         if state == self._state:

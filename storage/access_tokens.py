@@ -1,22 +1,16 @@
 """The API tokens of an installation: `tokens.json`, readable by its owner only."""
 
-import os
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from batching.access import LONGEST_TOKEN_NAME, AccessToken, Scope, new_token
 from batching.errors import BadInput, ConfigurationError
 from storage.directory import DataDirectory
-from storage.durable import disk_errors, publish, temporary_path
 from storage.locks import exclusive_lock
-
-_OWNER_ONLY: Final = 0o600
+from storage.private_files import write_privately
 
 
 class _TokenFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,19 +87,4 @@ def _change(
 
 def _write(directory: DataDirectory, tokens: tuple[AccessToken, ...]) -> None:
     content = msgspec.json.format(msgspec.json.encode(_TokenFile(tokens=tokens)), indent=2)
-    temporary = temporary_path(directory.tokens)
-    try:
-        with disk_errors(temporary), open(temporary, "wb", opener=_for_its_owner) as file:
-            file.write(content + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        publish(temporary, directory.tokens)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _for_its_owner(path: str, flags: int) -> int:
-    with suppress(FileNotFoundError):  # what a crash left may be readable for others
-        Path(path).unlink()
-    return os.open(path, flags | os.O_CREAT, _OWNER_ONLY)
+    write_privately(directory.tokens, content + b"\n")

@@ -94,6 +94,11 @@ class DataDirectory:
         return self.root / "tokens.json"
 
     @property
+    def web_sessions(self) -> Path:
+        """Who is logged in to the dashboard, the cookies hashed."""
+        return self.root / "web-sessions.json"
+
+    @property
     def intake_pause(self) -> Path:
         """Exists while intake over REST is paused; says since when, by whom and why."""
         return self.root / "intake-paused.json"

@@ -110,12 +110,25 @@ def consume() -> None:
     raise typer.Exit(run_consumer())
 
 
+class WebPart(StrEnum):
+    """What `obm web --only` takes."""
+
+    API = "api"
+    DASHBOARD = "dashboard"
+
+
 @application.command(rich_help_panel=_RUN)
-def web() -> None:
-    """Run the web role alone, in this process: the REST API."""
+def web(
+    *,
+    only: Annotated[
+        WebPart | None,
+        typer.Option("--only", help="One of the two alone, to run each in a process of its own."),
+    ] = None,
+) -> None:
+    """Run the web role alone, in this process: the REST API and the dashboard."""
     from deployments.cli.running import run_web_alone
 
-    raise typer.Exit(run_web_alone())
+    raise typer.Exit(run_web_alone(only))
 
 
 @application.command(rich_help_panel=_RUN)

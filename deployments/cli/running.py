@@ -30,14 +30,14 @@ def run_pipeline_alone() -> int:
     return run_pipeline(_settings_for_work(), load_work)
 
 
-def run_web_alone() -> int:
-    """Run the web role in this process until it is stopped; return the exit code."""
+def run_web_alone(only: str | None = None) -> int:
+    """Run the web role, or one part of it, until it is stopped; return the exit code."""
     keep_memory_flat()  # before the imports: Polars and DuckDB read it while they load
     settings = load_settings()
     _begin_logging(settings)
-    from deployments.web import run_web  # noqa: PLC0415 - the other commands need none of it
+    from deployments.web import Part, run_web  # noqa: PLC0415 - the other commands need none of it
 
-    return run_web(settings)
+    return run_web(settings, None if only is None else Part(only))
 
 
 def run_to_the_end(*, timeout_seconds: float | None, poll_interval_seconds: float) -> int:
