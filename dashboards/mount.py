@@ -4,7 +4,7 @@ import secrets
 from typing import Final
 
 import panel as pn
-from bokeh.resources import Resources
+from bokeh.resources import Component, Resources
 from bokeh.server.views.static_handler import StaticHandler
 from bokeh_fastapi import BokehFastAPI  # type: ignore[import-untyped]  # it has no types
 from fastapi import FastAPI
@@ -22,7 +22,7 @@ TITLE: Final = "OpenAI Batch Manager"
 ADDRESSES: Final = ("/ui", "/ui/{page}", "/ui/{page}/{id}")
 _UNUSED_SECONDS: Final = 10.0
 _SECRET_BYTES: Final = 32
-_COMPONENTS: Final = ["bokeh", "bokeh-widgets", "bokeh-tables"]
+_COMPONENTS: Final[list[Component]] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 _HEADERS_KEPT: Final = [VISITOR_HEADER, "User-Agent", "Host"]
 """All that a page learns of its request; whatever it learns can be read in its source."""
 
