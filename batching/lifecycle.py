@@ -120,8 +120,9 @@ DELIVERY_TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
 
 OPERATOR_DELIVERY_TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.DELIVERED: frozenset({DeliveryState.PENDING}),
+    DeliveryState.EXHAUSTED: frozenset({DeliveryState.CANCELLED}),
 }
-"""Moves that only an operator makes: the receiver gets the same result again."""
+"""Moves that only an operator makes: the receiver gets the same result again, or never."""
 
 _State = TypeVar("_State", RequestState, BatchState, DeliveryState)
 

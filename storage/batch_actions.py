@@ -1,14 +1,16 @@
 """What operators do to batches: short guarded moves that the next flow run carries out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from batching.lifecycle import FINAL_BATCH_STATES, BatchState
 from storage.batch_files import batch_folder, remove_batch_files
 from storage.batches import cancel_unsent
+from storage.jobs import PENDING_AGAIN
 from storage.ledger import Ledger, Transaction, now
 
-_CANCELLABLE: Final = frozenset(
+CANCELLABLE: Final = frozenset(
     {BatchState.PLANNED, BatchState.UPLOADED, BatchState.SUBMITTING, BatchState.SUBMITTED}
 )
 
@@ -36,9 +38,9 @@ def cancel_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | 
         state = BatchState(found["state"])
         if found["cancel_requested"] or state is BatchState.CANCELLED:
             return BatchAction(state=state)
-        if state not in _CANCELLABLE:
+        if state not in CANCELLABLE:
             return BatchAction(state=state, refusal=f"a batch that is {state} has run already")
-        wished = _wish_to_cancel(transaction, batch_id)
+        wished = wish_to_cancel(transaction, [batch_id])
         transaction.record_move("batch", batch_id, "cancel_requested", source=state, actor=actor)
         cancel_unsent(transaction, actor=actor)
         return BatchAction(state=_state(transaction, batch_id) or state, requests=wished)
@@ -76,19 +78,19 @@ def restart_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction |
             return None
         if state is not BatchState.FAILED:
             return BatchAction(state=state, refusal=f"the batch has not failed, it is {state}")
-        jobs = transaction.rows(
-            f"SELECT DISTINCT job_id FROM requests WHERE {_RESTARTED}", batch_id
-        )
-        count = transaction.execute(
-            "UPDATE requests SET state = 'pending', attempts = 0, returns = 0, batch_id = NULL, "
-            "result_id = NULL, result_bytes = NULL, finished_at = NULL, status_code = NULL, "
-            f"error_code = NULL, cancel_requested = false WHERE {_RESTARTED}",
-            batch_id,
-        )
+        count = restart_in(transaction, batch_id, actor=actor)
         if not count:
             return BatchAction(
                 state=state, refusal="no request of the batch failed with it and has its result yet"
             )
+        return BatchAction(state=state, requests=count)
+
+
+def restart_in(transaction: Transaction, batch_id: int, *, actor: str) -> int:
+    """Let the requests wait again that failed with a failed batch; return how many."""
+    jobs = transaction.rows(f"SELECT DISTINCT job_id FROM requests WHERE {_RESTARTED}", batch_id)
+    count = transaction.execute(f"UPDATE requests SET {PENDING_AGAIN} WHERE {_RESTARTED}", batch_id)
+    if count:
         transaction.execute(
             "UPDATE jobs SET completed_at = NULL WHERE list_contains(?, job_id)",
             [row["job_id"] for row in jobs],
@@ -96,7 +98,7 @@ def restart_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction |
         transaction.record_move(
             "batch", batch_id, "restarted", actor=actor, reason=f"{count} requests pending again"
         )
-        return BatchAction(state=state, requests=count)
+    return count
 
 
 _RESTARTED: Final = (
@@ -120,16 +122,17 @@ def forget_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | 
     return BatchAction(state=state)
 
 
-def _wish_to_cancel(transaction: Transaction, batch_id: int) -> int:
+def wish_to_cancel(transaction: Transaction, batch_ids: Sequence[int]) -> int:
+    """Record the wish of batches and their requests to be cancelled; return how many requests."""
     transaction.execute(
-        "UPDATE batches SET cancel_requested = true, next_poll_at = "
-        "CASE WHEN state = 'submitted' THEN ?::TIMESTAMP ELSE next_poll_at END WHERE batch_id = ?",
-        now(), batch_id,
+        "UPDATE batches SET cancel_requested = true, next_poll_at = CASE WHEN state = 'submitted' "
+        "THEN ?::TIMESTAMP ELSE next_poll_at END WHERE list_contains(?, batch_id)",
+        now(), list(batch_ids),
     )  # fmt: skip
     return transaction.execute(
-        "UPDATE requests SET cancel_requested = true WHERE batch_id = ? AND state = 'batched' "
-        "AND NOT cancel_requested",
-        batch_id,
+        "UPDATE requests SET cancel_requested = true WHERE list_contains(?, batch_id) "
+        "AND state = 'batched' AND NOT cancel_requested",
+        list(batch_ids),
     )
 
 

@@ -1,5 +1,7 @@
 """What operators do to jobs: short guarded moves that the next flow run carries out."""
 
+from typing import Final
+
 from batching.lifecycle import OPERATOR_REQUEST_TRANSITIONS, RequestState, sources_of
 from batching.retry import RetryLimits
 from storage.batches import cancel_unsent, read_batch_row
@@ -8,6 +10,14 @@ from storage.ledger import Ledger, Transaction, now
 
 _NO_LIMITS = RetryLimits(attempts=0, returns=0)
 """Of no account where an ending counts neither an attempt nor a return."""
+
+
+PENDING_AGAIN: Final = (
+    "state = 'pending', attempts = 0, returns = 0, batch_id = NULL, result_id = NULL, "
+    "result_bytes = NULL, finished_at = NULL, status_code = NULL, error_code = NULL, "
+    "cancel_requested = false"
+)
+"""What is set of a request that an operator sends again."""
 
 
 def find_job(reader: Transaction, name: str) -> int | None:
@@ -122,12 +132,8 @@ def retry_job(ledger: Ledger, name: str, *, cancelled_too: bool, actor: str) -> 
     with ledger.transaction() as transaction:
         job_id = find_job(transaction, name)
         count = transaction.execute(
-            """
-            UPDATE requests SET state = 'pending', attempts = 0, returns = 0, batch_id = NULL,
-                result_id = NULL, result_bytes = NULL, finished_at = NULL, status_code = NULL,
-                error_code = NULL, cancel_requested = false
-            WHERE job_id = ? AND list_contains(?, state) AND result_id IS NOT NULL
-            """,
+            f"UPDATE requests SET {PENDING_AGAIN} "
+            "WHERE job_id = ? AND list_contains(?, state) AND result_id IS NOT NULL",
             job_id, states,
         )  # fmt: skip
         if count:

@@ -1,8 +1,9 @@
 """What operators do to deliveries: bring them again, give them up, enable destinations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from batching.errors import BadInput
 from batching.lifecycle import (
@@ -11,7 +12,9 @@ from batching.lifecycle import (
     DeliveryState,
     sources_of,
 )
+from storage.action_outcomes import ActionOutcome, outcome
 from storage.ledger import Ledger, Transaction
+from storage.request_filter import Condition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +30,10 @@ class Selection:
     since: datetime | None = None
     """When the result was there."""
     until: datetime | None = None
+    outcome: str | None = None
+    """What the last attempt came to, such as `timeout`."""
+    problem: str | None = None
+    """The whole text of what went wrong."""
 
     @property
     def is_everything(self) -> bool:
@@ -40,18 +47,28 @@ class Selection:
         return ", ".join(said) or "all"
 
 
-_MEANT = """
-list_contains($1::VARCHAR[], deliveries.state)
-    AND ($2::VARCHAR IS NULL OR job_id IN (SELECT job_id FROM jobs WHERE name = $2))
-    AND ($3::INTEGER IS NULL OR result_id IN (SELECT result_id FROM results WHERE batch_id = $3))
-    AND (len($4::VARCHAR[]) = 0 OR (segment, row_index) IN
-        (SELECT (segment, row_index) FROM requests WHERE list_contains($4::VARCHAR[], custom_id)))
-    AND (len($5::BIGINT[]) = 0 OR list_contains($5::BIGINT[], delivery_id))
-    AND ($6::VARCHAR IS NULL OR destination_id IN
-        (SELECT destination_id FROM destinations WHERE target = $6))
-    AND ($7::TIMESTAMP IS NULL OR deliveries.created_at >= $7)
-    AND ($8::TIMESTAMP IS NULL OR deliveries.created_at < $8)
-"""
+_TESTS: Final[Mapping[str, str]] = {
+    "job": "deliveries.job_id IN (SELECT job_id FROM jobs WHERE name = ?)",
+    "batch": "deliveries.result_id IN (SELECT result_id FROM results WHERE batch_id = ?)",
+    "custom_ids": "(deliveries.segment, deliveries.row_index) IN "
+    "(SELECT (segment, row_index) FROM requests WHERE list_contains(?::VARCHAR[], custom_id))",
+    "delivery_ids": "list_contains(?::BIGINT[], deliveries.delivery_id)",
+    "target": "deliveries.destination_id IN "
+    "(SELECT destination_id FROM destinations WHERE target = ?)",
+    "since": "deliveries.created_at >= ?::TIMESTAMP",
+    "until": "deliveries.created_at < ?::TIMESTAMP",
+    "outcome": "deliveries.outcome = ?",
+    "problem": "deliveries.problem = ?",
+}
+
+
+def _meant(selection: Selection) -> Condition:
+    found = Condition()
+    for name, test in _TESTS.items():
+        value = getattr(selection, name)
+        if value is not None and value != ():
+            found = found.also(test, list(value) if name.endswith("_ids") else value)
+    return found
 
 
 def redeliver(ledger: Ledger, selection: Selection, *, failed_only: bool, actor: str) -> int:
@@ -60,35 +77,111 @@ def redeliver(ledger: Ledger, selection: Selection, *, failed_only: bool, actor:
     Their attempts count anew, and disabled destinations among them are enabled. Results in
     files are there already, so nothing happens to them.
     """
-    again = list(sources_of(DELIVERY_TRANSITIONS, DeliveryState.PENDING))
-    if not failed_only:
-        again += sources_of(OPERATOR_DELIVERY_TRANSITIONS, DeliveryState.PENDING)
     with ledger.transaction() as transaction:
-        chosen = _parameters(selection, again)
-        _enable(
-            transaction,
-            f"destination_id IN (SELECT destination_id FROM deliveries WHERE {_MEANT})",
-            chosen,
-            actor=actor,
-        )
-        count = transaction.execute(
-            "UPDATE deliveries SET state = 'pending', attempts = 0, next_attempt_at = NULL, "
-            f"outcome = NULL, problem = NULL, finished_at = NULL WHERE {_MEANT}",
-            *chosen,
-        )
-        _tell(transaction, selection, "redelivered", count, actor)
+        return redeliver_in(
+            transaction, _meant(selection), failed_only=failed_only, told=str(selection),
+            actor=actor, entity_id=selection.job,
+        )  # fmt: skip
+
+
+def redeliver_selection(
+    ledger: Ledger, selection: Selection, *, failed_only: bool, actor: str
+) -> ActionOutcome:
+    """Do what `redeliver` does, and say what was left as it was."""
+    meant = _meant(selection)
+    with ledger.transaction() as transaction:
+        skipped = undelivered_of(transaction, meant, failed_only=failed_only)
+        count = redeliver_in(
+            transaction, meant, failed_only=failed_only, told=str(selection), actor=actor,
+            entity_id=selection.job,
+        )  # fmt: skip
+    return outcome(ledger, count, skipped=skipped)
+
+
+def redeliver_in(
+    transaction: Transaction,
+    meant: Condition,
+    *,
+    failed_only: bool,
+    told: str,
+    actor: str,
+    entity_id: str | None = None,
+) -> int:
+    """Bring again those of the deliveries meant that may be, as part of a larger transaction."""
+    chosen = meant.also("list_contains(?, deliveries.state)", _again(failed_only=failed_only))
+    _enable(
+        transaction,
+        f"destination_id IN (SELECT destination_id FROM deliveries WHERE {chosen.sql})",
+        chosen.parameters,
+        actor=actor,
+    )
+    count = transaction.execute(
+        "UPDATE deliveries SET state = 'pending', attempts = 0, next_attempt_at = NULL, "
+        f"outcome = NULL, problem = NULL, finished_at = NULL WHERE {chosen.sql}",
+        *chosen.parameters,
+    )
+    _tell(transaction, entity_id, "redelivered", f"{count} deliveries; {told}", actor=actor)
     return count
+
+
+def undelivered_of(
+    transaction: Transaction, meant: Condition, *, failed_only: bool
+) -> dict[str, int]:
+    """Return why deliveries among those meant would not be brought again, and how many."""
+    rows = transaction.rows(
+        f"SELECT state, count(*) AS deliveries FROM deliveries WHERE {meant.sql} "
+        "AND NOT list_contains(?, deliveries.state) GROUP BY state",
+        *meant.parameters, _again(failed_only=failed_only),
+    )  # fmt: skip
+    return {_WHY_NOT[row["state"]]: row["deliveries"] for row in rows}
+
+
+_WHY_NOT: Final[Mapping[str, str]] = {
+    DeliveryState.PENDING: "is being delivered",
+    DeliveryState.DELIVERED: "is delivered already",
+    DeliveryState.EXHAUSTED: "is a dead letter",
+    DeliveryState.CANCELLED: "was given up",
+}
 
 
 def cancel_deliveries(ledger: Ledger, selection: Selection, *, actor: str) -> int:
     """Give up the deliveries that wait; return how many."""
+    sources = sources_of(DELIVERY_TRANSITIONS, DeliveryState.CANCELLED)
     with ledger.transaction() as transaction:
-        count = transaction.execute(
-            "UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, "
-            f"finished_at = now()::TIMESTAMP, problem = 'cancelled by an operator' WHERE {_MEANT}",
-            *_parameters(selection, sources_of(DELIVERY_TRANSITIONS, DeliveryState.CANCELLED)),
+        return _give_up(transaction, selection, sources, "cancelled", actor=actor)
+
+
+def discard_dead_letters(ledger: Ledger, selection: Selection, *, actor: str) -> ActionOutcome:
+    """Give up the exhausted deliveries for good: they are no longer shown nor kept."""
+    sources = sources_of(OPERATOR_DELIVERY_TRANSITIONS, DeliveryState.CANCELLED)
+    meant = _meant(selection).also("deliveries.state <> 'exhausted'")
+    with ledger.transaction() as transaction:
+        others = transaction.rows(
+            f"SELECT state, count(*) AS deliveries FROM deliveries WHERE {meant.sql} "
+            "GROUP BY state",
+            *meant.parameters,
         )
-        _tell(transaction, selection, "cancelled", count, actor)
+        count = _give_up(transaction, selection, sources, "discarded", actor=actor)
+    skipped = {_WHY_NOT[row["state"]]: row["deliveries"] for row in others}
+    return outcome(ledger, count, skipped=skipped)
+
+
+def _give_up(
+    transaction: Transaction,
+    selection: Selection,
+    sources: Sequence[DeliveryState],
+    event: str,
+    *,
+    actor: str,
+) -> int:
+    states = [state.value for state in sources]
+    chosen = _meant(selection).also("list_contains(?, deliveries.state)", states)
+    count = transaction.execute(
+        "UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, finished_at = "
+        f"now()::TIMESTAMP, problem = '{event} by an operator' WHERE {chosen.sql}",
+        *chosen.parameters,
+    )
+    _tell(transaction, selection.job, event, f"{count} deliveries; {selection}", actor=actor)
     return count
 
 
@@ -129,19 +222,18 @@ def _forget_failures(transaction: Transaction, which: str, parameters: Sequence[
     )
 
 
-def _parameters(selection: Selection, states: Sequence[DeliveryState]) -> list[object]:
-    return [
-        [state.value for state in states], selection.job, selection.batch,
-        list(selection.custom_ids), list(selection.delivery_ids), selection.target,
-        selection.since, selection.until,
-    ]  # fmt: skip
+def _again(*, failed_only: bool) -> list[str]:
+    """Return the states from which a delivery may be brought again."""
+    again = list(sources_of(DELIVERY_TRANSITIONS, DeliveryState.PENDING))
+    if not failed_only:
+        again += sources_of(OPERATOR_DELIVERY_TRANSITIONS, DeliveryState.PENDING)
+    return [state.value for state in again]
 
 
 def _tell(
-    transaction: Transaction, selection: Selection, event: str, count: int, actor: str
+    transaction: Transaction, job: str | None, event: str, reason: str, *, actor: str
 ) -> None:
-    reason = f"{count} deliveries; {selection}"
-    transaction.record_move("delivery", selection.job or "*", event, actor=actor, reason=reason)
+    transaction.record_move("delivery", job or "*", event, actor=actor, reason=reason)
 
 
 def _short(value: object) -> str:
