@@ -49,22 +49,40 @@ def cancel_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | 
 def flush_lane_of(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | None:
     """Let what is pending in the batch's lane go without filling up; None if there is no batch."""
     with ledger.transaction() as transaction:
-        state = _state(transaction, batch_id)
-        if state is None:
+        found = transaction.row("SELECT state, lane_id FROM batches WHERE batch_id = ?", batch_id)
+        if found is None:
             return None
-        in_lane = "state = 'pending' AND lane_id = (SELECT lane_id FROM batches WHERE batch_id = ?)"
-        waiting = transaction.value(f"SELECT count(*) FROM requests WHERE {in_lane}", batch_id)
+        state = BatchState(found["state"])
+        waiting = _flush(transaction, found["lane_id"])
         if not waiting:
             return BatchAction(state=state, refusal="nothing waits in the lane of this batch")
-        transaction.execute(
-            "UPDATE jobs SET flush_requested_at = ? "
-            f"WHERE job_id IN (SELECT job_id FROM requests WHERE {in_lane})",
-            now(), batch_id,
-        )  # fmt: skip
         transaction.record_move(
             "batch", batch_id, "lane_flushed", actor=actor, reason=f"{waiting} requests"
         )
-        return BatchAction(state=state, requests=int(waiting))
+        return BatchAction(state=state, requests=waiting)
+
+
+def flush_lane(ledger: Ledger, lane_id: int, *, actor: str) -> int:
+    """Let what is pending in the lane go without filling up; return how many requests wait."""
+    with ledger.transaction() as transaction:
+        waiting = _flush(transaction, lane_id)
+        if waiting:
+            transaction.record_move(
+                "lane", lane_id, "lane_flushed", actor=actor, reason=f"{waiting} requests"
+            )
+        return waiting
+
+
+def _flush(transaction: Transaction, lane_id: int) -> int:
+    in_lane = "state = 'pending' AND lane_id = ?"
+    waiting = int(transaction.value(f"SELECT count(*) FROM requests WHERE {in_lane}", lane_id))
+    if waiting:
+        transaction.execute(
+            "UPDATE jobs SET flush_requested_at = ? "
+            f"WHERE job_id IN (SELECT job_id FROM requests WHERE {in_lane})",
+            now(), lane_id,
+        )  # fmt: skip
+    return waiting
 
 
 def restart_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | None:

@@ -1,0 +1,215 @@
+"""Pictures: rows in, ECharts options out. Colours are neutral, or follow the theme by `var()`."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from dashboards.markup import Html, html, join
+
+Options = dict[str, Any]
+_TEXT: Final = "var(--obm-muted)"
+_GRID: Final = "var(--obm-grid)"
+_TOOLTIP: Final[Mapping[str, Any]] = {
+    "backgroundColor": "var(--obm-paper)",
+    "borderColor": "var(--obm-grid)",
+    "textStyle": {"color": "var(--obm-text)", "fontSize": 12.5},
+    "confine": True,
+}
+
+
+def chart(
+    options: Options, *, name: str, label: str, low: bool = False, table: Html | None = None
+) -> Html:
+    """Return a picture; `name` is unique on the page, `label` says what it shows.
+
+    `table` holds the same figures for those who cannot see the picture.
+    """
+    picture = html(
+        '<div id="{}" class="chart {}" role="img" aria-label="{}" data-chart="{}"></div>',
+        f"chart-{name}", "low" if low else "", label,
+        json.dumps(options, separators=(",", ":"), default=str),
+    )  # fmt: skip
+    if table is None:
+        return picture
+    return html(
+        '{}<details id="table-{}" class="small"><summary>Show as a table</summary>{}</details>',
+        picture, name, table,
+    )  # fmt: skip
+
+
+def figures(headings: Sequence[str], rows: Iterable[Sequence[object]], *, label: str) -> Html:
+    """Return a plain table of figures: what a picture shows."""
+    head = join(
+        html('<th class="{}">{}</th>', "number" if index else "", heading)
+        for index, heading in enumerate(headings)
+    )
+    body = join(
+        html(
+            "<tr>{}</tr>",
+            join(
+                html('<td class="{}">{}</td>', "number" if index else "", value)
+                for index, value in enumerate(row)
+            ),
+        )
+        for row in rows
+    )
+    return html(
+        '<div class="table-scroll" role="region" tabindex="0" aria-label="{}"><table><thead><tr>{}'
+        "</tr></thead><tbody>{}</tbody></table></div>",
+        label, head, body,
+    )  # fmt: skip
+
+
+def over_time(
+    rows: Sequence[Mapping[str, Any]],
+    names: Mapping[str, tuple[str, str]],
+    *,
+    stacked: bool = True,
+    say: str = "compact",
+) -> Options:
+    """Return areas over time from rows with `starts_at`, `partial`, and a value for each name.
+
+    `names` gives each value's words and colour. Where the last piece of time is not over, its
+    part of the curve is dashed; a first piece that is not whole is left out.
+    """
+    whole = list(rows)
+    while whole and whole[0].get("partial") and len(whole) > 1:
+        whole.pop(0)
+    running = bool(whole) and bool(whole[-1].get("partial"))
+    shown = {name: look for name, look in names.items() if any(row[name] for row in whole)}
+    return {
+        "grid": {"left": 8, "right": 18, "top": 34, "bottom": 4, "containLabel": True},
+        "legend": _legend(),
+        "tooltip": {"trigger": "axis", "say": "number", **_TOOLTIP},
+        "xAxis": _time_axis(),
+        "yAxis": _value_axis(say),
+        "series": [
+            series
+            for name, (words, colour) in shown.items()
+            for series in _curves(whole, name, words, colour, stacked=stacked, running=running)
+        ],
+    }
+
+
+def bars(
+    pairs: Sequence[tuple[str, float]], *, colour: str, name: str, say: str = "compact"
+) -> Options:
+    """Return standing bars: a histogram."""
+    return {
+        "grid": {"left": 8, "right": 12, "top": 12, "bottom": 4, "containLabel": True},
+        "tooltip": {"trigger": "axis", "say": "number", **_TOOLTIP},
+        "xAxis": {
+            "type": "category",
+            "data": [label for label, _ in pairs],
+            "axisLabel": {"color": _TEXT, "interval": 0, "hideOverlap": True},
+            "axisTick": {"show": False},
+            "axisLine": {"lineStyle": {"color": _GRID}},
+        },
+        "yAxis": _value_axis(say),
+        "series": [
+            {
+                "type": "bar",
+                "name": name,
+                "data": [value for _, value in pairs],
+                "itemStyle": {"color": colour, "borderRadius": [4, 4, 0, 0]},
+                "barCategoryGap": "22%",
+            }
+        ],
+    }
+
+
+def ring(parts: Sequence[Mapping[str, Any]], *, name: str) -> Options:
+    """Return a ring of parts with `name`, `value`, perhaps `colour` and `href`."""
+    return {
+        "tooltip": {"trigger": "item", "say": "number", **_TOOLTIP},
+        "legend": {
+            **_legend(), "orient": "vertical", "left": "50%", "top": "middle", "itemGap": 8,
+            "textStyle": {"color": "var(--obm-text)", "width": 190, "overflow": "truncate"},
+        },
+        "series": [
+            {
+                "type": "pie",
+                "name": name,
+                "radius": ["52%", "78%"],
+                "center": ["25%", "50%"],
+                "label": {"show": False},
+                "itemStyle": {"borderColor": "var(--obm-paper)", "borderWidth": 2},
+                "data": [
+                    {
+                        "name": part["name"],
+                        "value": part["value"],
+                        "href": part.get("href"),
+                        "itemStyle": {"color": part.get("colour") or _RING[index % len(_RING)]},
+                    }
+                    for index, part in enumerate(parts)
+                ],
+            }
+        ],
+    }  # fmt: skip
+
+
+_RING: Final = ("#ef4444", "#f59e0b", "#6366f1", "#3b82f6", "#8b5cf6", "#14b8a6", "#9ca3af")
+
+
+def _curves(
+    rows: Sequence[Mapping[str, Any]],
+    name: str,
+    words: str,
+    colour: str,
+    *,
+    stacked: bool,
+    running: bool,
+) -> list[dict[str, Any]]:
+    """Return one curve, and a dashed one to the piece of time that is not over."""
+    points = [[_milliseconds(row["starts_at"]), row[name]] for row in rows]
+    look: dict[str, Any] = {
+        "type": "line",
+        "name": words,
+        "showSymbol": len(points) == 1,
+        "lineStyle": {"width": 1.6, "color": colour},
+        "itemStyle": {"color": colour},
+        "emphasis": {"focus": "series"},
+    }
+    area = {"areaStyle": {"color": colour, "opacity": 0.28}}
+    if not running or len(points) < 3:  # noqa: PLR2004 - a curve and a point more
+        return [look | area | ({"stack": "all"} if stacked else {}) | {"data": points}]
+    done = [*points[:-1], [points[-1][0], None]]
+    dashed = [[at, None] for at, _ in points[:-2]] + points[-2:]
+    dashes = {"width": 1.4, "color": colour, "type": [4, 4], "opacity": 0.8}
+    return [
+        look | area | ({"stack": "all"} if stacked else {}) | {"data": done},
+        look | {"lineStyle": dashes, "data": dashed} | ({"stack": "running"} if stacked else {}),
+    ]
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _legend() -> dict[str, Any]:
+    return {
+        "left": 0, "top": 0, "icon": "roundRect", "itemWidth": 10, "itemHeight": 10, "itemGap": 14,
+        "textStyle": {"color": _TEXT, "fontSize": 12}, "type": "scroll",
+    }  # fmt: skip
+
+
+def _time_axis() -> dict[str, Any]:
+    return {
+        "type": "time",
+        "axisLabel": {"color": _TEXT, "hideOverlap": True, "showMinLabel": False,
+                      "showMaxLabel": False},
+        "axisLine": {"lineStyle": {"color": _GRID}},
+        "axisTick": {"show": False},
+        "splitLine": {"show": False},
+    }  # fmt: skip
+
+
+def _value_axis(say: str) -> dict[str, Any]:
+    return {
+        "type": "value",
+        "axisLabel": {"color": _TEXT, "say": say},
+        "splitLine": {"lineStyle": {"color": _GRID}},
+        "splitNumber": 4,
+        "minInterval": 1 if say == "compact" else 0,
+    }

@@ -1,0 +1,23 @@
+"""Which page is shown where: one line a page."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from dashboards.page import Page
+from dashboards.pages import batches, missing, overview
+from dashboards.places import Place
+
+LISTS: Final[Mapping[str, Page]] = {
+    "overview": overview.PAGE,
+    "batches": batches.PAGE,
+}
+"""By the first part of the address: `/ui/batches`."""
+
+DETAILS: Final[Mapping[str, Page]] = {}
+"""By the first part of an address with an id: `/ui/batches/12`."""
+
+
+def page_of(place: Place) -> Page:
+    """Return the page that shows a place; one that says so if there is none."""
+    known = LISTS if place.id is None else DETAILS
+    return known.get(place.page, missing.PAGE)
