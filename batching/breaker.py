@@ -57,9 +57,9 @@ class Breaker:
         """Whether one delivery must succeed before more follow."""
         return self.health.openings > 0
 
-    def succeeded(self, at: datetime) -> None:
-        """Note an attempt that succeeded; a probe's success closes the breaker."""
-        self._second(at).succeeded += 1
+    def succeeded(self, at: datetime, *, times: int = 1) -> None:
+        """Note attempts that succeeded; a probe's success closes the breaker."""
+        self._second(at).succeeded += times
         is_probe = self.needs_probe and not self.is_open(at)
         kept = TargetHealth() if is_probe or not self.is_open(at) else self.health
         self.health = replace(

@@ -92,28 +92,33 @@ class Messages:
 
     async def send(self, errands: Sequence[Errand]) -> list[Reply]:
         """Return what became of each of these."""
-        from clients.rabbitmq_messages import Outgoing  # noqa: PLC0415 - imports pika
-
         most = self._most_results
+        if most == 1:
+            return await self._published(_alone(errands))
         bundles = [errands[first : first + most] for first in range(0, len(errands), most)]
-        outgoing = [
-            Outgoing(
-                key=errand.message.key,
-                body=errand.message.payload,
-                request_id=errand.message.request_id,
-                custom_id=errand.message.custom_id,
-            )
-            if most == 1
-            else _bundled(bundle)
-            for bundle in bundles
-            for errand in bundle[:1]
-        ]
-        replies = await asyncio.wrap_future(self._publisher.publish(self._route, outgoing))
+        replies = await self._published([_bundled(bundle) for bundle in bundles])
         pairs = zip(bundles, replies, strict=True)
         return [reply for bundle, reply in pairs for _ in bundle]
 
+    async def _published(self, outgoing: list["Outgoing"]) -> list[Reply]:
+        return await asyncio.wrap_future(self._publisher.publish(self._route, outgoing))
+
     async def close(self) -> None:
         """Leave the publisher open: all targets share it."""
+
+
+def _alone(errands: Sequence[Errand]) -> list["Outgoing"]:
+    from clients.rabbitmq_messages import Outgoing  # noqa: PLC0415 - imports pika
+
+    return [
+        Outgoing(
+            key=errand.message.key,
+            body=errand.message.payload,
+            request_id=errand.message.request_id,
+            custom_id=errand.message.custom_id,
+        )
+        for errand in errands
+    ]
 
 
 def _bundled(errands: Sequence[Errand]) -> "Outgoing":

@@ -1,7 +1,8 @@
 """Writing down what became of pushed results: many at a time, since each time takes the ledger."""
 
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -29,16 +30,18 @@ class Recorder:
         self.taken: dict[str, set[int]] = {}
         """By target: deliveries that are under way, or done and not recorded."""
         self.tallies: dict[str, Tally] = {}
-        self._attempts: list[tuple[str, Attempt]] = []
+        self._attempts: dict[str, list[Attempt]] = {}
+        self._unwritten = 0
         self._health: dict[str, TargetHealth] = {}
         self._gone: dict[int, str] = {}
         self._wanted = asyncio.Event()
         self._writing = asyncio.Lock()
 
-    def add(self, target: str, attempt: Attempt) -> None:
-        """Remember an attempt until it is written."""
-        self._attempts.append((target, attempt))
-        if len(self._attempts) >= MOST_UNRECORDED:
+    def add(self, target: str, attempts: Sequence[Attempt]) -> None:
+        """Remember attempts until they are written."""
+        self._attempts.setdefault(target, []).extend(attempts)
+        self._unwritten += len(attempts)
+        if self._unwritten >= MOST_UNRECORDED:
             self._wanted.set()
 
     def note_health(self, target: str, health: TargetHealth) -> None:
@@ -55,7 +58,7 @@ class Recorder:
 
     async def room(self) -> None:
         """Wait until more may be sent: what is unrecorded would be sent again after a crash."""
-        if len(self._attempts) >= MOST_UNRECORDED:
+        if self._unwritten >= MOST_UNRECORDED:
             await self.write()
 
     async def run(self) -> None:
@@ -69,23 +72,23 @@ class Recorder:
         """Write everything that there is."""
         async with self._writing:
             self._wanted.clear()
-            attempts, self._attempts = self._attempts, []
+            attempts, self._attempts, self._unwritten = self._attempts, {}, 0
             health, self._health = self._health, {}
             gone, self._gone = self._gone, {}
             if not (attempts or health or gone):
                 return
-            await asyncio.to_thread(_write, [row for _, row in attempts], health, gone)
-        for target, row in attempts:
-            self.taken[target].discard(row[0])
-            self._count(target, row[6])
+            rows = [row for of_target in attempts.values() for row in of_target]
+            await asyncio.to_thread(_write, rows, health, gone)
+        for target, of_target in attempts.items():
+            self.release(target, [row[0] for row in of_target])
+            self._count(target, Counter(row[6] for row in of_target))
 
-    def _count(self, target: str, state: str) -> None:
+    def _count(self, target: str, states: Mapping[str, int]) -> None:
         tally = self.tallies.setdefault(target, Tally())
-        if state == DeliveryState.DELIVERED:
-            tally.taken += 1
-            return
-        tally.failed += 1
-        tally.given_up += state == DeliveryState.EXHAUSTED
+        delivered = states.get(DeliveryState.DELIVERED, 0)
+        tally.taken += delivered
+        tally.failed += sum(states.values()) - delivered
+        tally.given_up += states.get(DeliveryState.EXHAUSTED, 0)
 
 
 def _write(attempts: list[Attempt], health: dict[str, TargetHealth], gone: dict[int, str]) -> None:

@@ -11,6 +11,7 @@ from batching.breaker import Breaker
 from batching.deliveries import Outcome, Reply
 from batching.delivery_retry import BROKER_TROUBLE, decide, is_final
 from batching.destinations import parse_destination
+from batching.lifecycle import DeliveryState
 from storage.ledger import now
 from tasks.push_channels import Channel, Errand
 from tasks.push_loading import Window, load_page
@@ -26,7 +27,7 @@ LOADS_AHEAD = 4_000_000
 """Bytes of messages that wait to be sent."""
 
 _BLAMELESS = frozenset({Outcome.GONE, Outcome.NOT_ACCEPTED})
-"""Failures that say nothing about the next result for the same target."""
+"""Failures that say nothing about the next result, unless nothing of a whole POST was taken."""
 
 Load = list[Errand]
 
@@ -39,7 +40,8 @@ class TargetWorker:
         self._breaker = breaker
         self._recorder = recorder
         self._taken = recorder.taken.setdefault(target, set())
-        self._loads: asyncio.Queue[Load | None] = asyncio.Queue()
+        self._loads: asyncio.Queue[tuple[Load, int] | None] = asyncio.Queue()
+        """What waits to be sent, each load with its bytes; None ends a lane."""
         self._waiting_bytes = 0
         self._has_room = asyncio.Event()
         self._window = Window()
@@ -114,8 +116,9 @@ class TargetWorker:
             if len(errands) < rows.height:
                 self._record_unreadable(rows, errands, problem)
             for load in _loads(errands, self._channel.load_size):
-                self._waiting_bytes += _bytes_of(load)
-                self._loads.put_nowait(load)
+                byte_count = sum(len(errand.message.payload) for errand in load)
+                self._waiting_bytes += byte_count
+                self._loads.put_nowait((load, byte_count))
             await self._room()
 
     async def _room(self) -> None:
@@ -126,11 +129,12 @@ class TargetWorker:
     async def _lane(self, number: int) -> None:
         while True:
             await self._pace.room(number)
-            load = await self._loads.get()
-            if load is None:
+            waiting = await self._loads.get()
+            if waiting is None:
                 self._pace.end()
                 return
-            self._waiting_bytes -= _bytes_of(load)
+            load, byte_count = waiting
+            self._waiting_bytes -= byte_count
             self._has_room.set()
             await self._pace.turn()
             await self._recorder.room()
@@ -142,21 +146,43 @@ class TargetWorker:
 
     async def _send(self, load: Load) -> None:
         replies = await self._channel.send(load)
-        for errand, reply in zip(load, replies, strict=True):
-            self._settle(errand, reply)
+        answered = list(zip(load, replies, strict=True))
+        self._settle_taken([each for each in answered if each[1].is_success])
+        takes_nothing = all(reply.outcome is Outcome.NOT_ACCEPTED for reply in replies)
+        for errand, reply in answered:
+            if not reply.is_success:
+                self._settle(errand, reply, takes_nothing=takes_nothing)
         self._pace.answered([reply.outcome for reply in replies])
         self._recorder.note_health(self._target, self._breaker.health)
 
-    def _settle(self, errand: Errand, reply: Reply) -> None:
+    def _settle_taken(self, answered: Sequence[tuple[Errand, Reply]]) -> None:
+        """Settle what has arrived, all at once: nearly everything does."""
+        if not answered:
+            return
+        at = now()
+        self._breaker.succeeded(at, times=len(answered))
+        moment, delivered = at.replace(tzinfo=None), DeliveryState.DELIVERED.value
+        self._recorder.add(
+            self._target,
+            [
+                (
+                    errand.message.delivery_id, moment, reply.outcome.value, reply.status_code,
+                    round(reply.duration_seconds * 1_000), reply.excerpt, delivered, None,
+                )
+                for errand, reply in answered
+            ],
+        )  # fmt: skip
+
+    def _settle(self, errand: Errand, reply: Reply, *, takes_nothing: bool) -> None:
         if self._channel.is_broker and reply.outcome in BROKER_TROUBLE:
             self._recorder.release(self._target, [errand.message.delivery_id])
             self._trouble(reply.outcome, reply.excerpt or reply.outcome.value)
             return
-        self._judge(errand, reply)
+        self._judge(errand, reply, takes_nothing=takes_nothing)
         self._record(errand.message.delivery_id, errand.attempts + 1, reply)
 
     def _record(self, delivery_id: int, attempts: int, reply: Reply) -> None:
-        """Hand over one attempt, with what follows from it."""
+        """Hand over one attempt that failed, with what follows from it."""
         at = now()
         decision = decide(
             reply.outcome,
@@ -173,19 +199,16 @@ class TargetWorker:
             reply.status_code, round(reply.duration_seconds * 1_000), reply.excerpt,
             decision.state.value, moment.replace(tzinfo=None) if moment else None,
         )  # fmt: skip
-        self._recorder.add(self._target, row)
+        self._recorder.add(self._target, [row])
 
-    def _judge(self, errand: Errand, reply: Reply) -> None:
-        """Let the breaker know, which decides about the target as a whole."""
+    def _judge(self, errand: Errand, reply: Reply, *, takes_nothing: bool) -> None:
+        """Let the breaker know of a failure; it decides about the target as a whole."""
         at = now()
-        if reply.is_success:
-            self._breaker.succeeded(at)
-            return
         if reply.outcome is Outcome.GONE:
             said = f" {reply.excerpt}" if reply.excerpt else ""
             self._recorder.note_gone(errand.destination_id, f"the receiver answered 410.{said}")
         final = is_final(reply.outcome, reply.status_code, self._channel.final_statuses)
-        if final or reply.outcome in _BLAMELESS:
+        if final or (reply.outcome in _BLAMELESS and not takes_nothing):
             self._breaker.answered(at)
         else:
             self._breaker.failed(reply.outcome.value, reply.excerpt, at=at, chance=_chance())
@@ -222,17 +245,13 @@ class TargetWorker:
 
     def _drop_waiting(self) -> None:
         while not self._loads.empty():
-            load = self._loads.get_nowait()
-            if load is not None:
-                self._release(load)
+            waiting = self._loads.get_nowait()
+            if waiting is not None:
+                self._release(waiting[0])
 
 
 def _loads(errands: Sequence[Errand], size: int) -> list[Load]:
     return [list(errands[first : first + size]) for first in range(0, len(errands), size)]
-
-
-def _bytes_of(load: Load) -> int:
-    return sum(len(errand.message.payload) for errand in load)
 
 
 def _chance() -> float:
