@@ -58,7 +58,11 @@ class Pushed:
 
 @contextmanager
 def results_waiting(
-    waiting: Sequence[Waiting], *, named: str = "", rabbitmq_url: str | None = None
+    waiting: Sequence[Waiting],
+    *,
+    named: str = "",
+    rabbitmq_url: str | None = None,
+    result_bytes: int = RESULT_BYTES,
 ) -> Iterator[Callable[[], Pushed]]:
     """Give what pushes these results, each time from the same ledger, in a process of its own.
 
@@ -69,7 +73,7 @@ def results_waiting(
         folder = Path(text)
         (folder / "filled").mkdir()
         (folder / "filled" / "destinations.toml").write_text(named, encoding="utf-8")
-        in_a_fresh_process(partial(_fill, folder / "filled", waiting))
+        in_a_fresh_process(partial(_fill, folder / "filled", waiting, rabbitmq_url, result_bytes))
 
         def push() -> Pushed:
             data = folder / "data"
@@ -104,8 +108,10 @@ def resources_of(data: Path, rabbitmq_url: str | None) -> Iterator["Resources"]:
         chosen.close()
 
 
-def _fill(data: Path, waiting: Sequence[Waiting]) -> None:
-    with resources_of(data, None) as chosen:
+def _fill(
+    data: Path, waiting: Sequence[Waiting], rabbitmq_url: str | None, result_bytes: int
+) -> None:
+    with resources_of(data, rabbitmq_url) as chosen:
         from tasks.staging import (  # noqa: PLC0415 - imports prefect
             claim_files,
             sources_to_take_in,
@@ -121,20 +127,20 @@ def _fill(data: Path, waiting: Sequence[Waiting]) -> None:
         claim_files()
         for source_id in sources_to_take_in():
             take_in_source.fn(source_id)
-        _answer_all(chosen, sum(each.results for each in waiting))
+        _answer_all(chosen, sum(each.results for each in waiting), result_bytes)
 
 
-def _answer_all(chosen: "Resources", requests: int) -> None:
+def _answer_all(chosen: "Resources", requests: int, result_bytes: int) -> None:
     from tasks.assembly import next_batch  # noqa: PLC0415 - imports prefect
 
     answered = 0
     while (batch := next_batch()) is not None:
-        answered += _answer(chosen, batch)
+        answered += _answer(chosen, batch, result_bytes)
     if answered != requests:
         raise RuntimeError(f"{answered:,} of {requests:,} requests have a result")
 
 
-def _answer(chosen: "Resources", batch: "Batch") -> int:
+def _answer(chosen: "Resources", batch: "Batch", result_bytes: int) -> int:
     from benchmarks.batch_work import bring_to_its_end  # noqa: PLC0415 - late, as all of storage
     from storage.answer_files import OUTPUT  # noqa: PLC0415 - see above
     from storage.batch_files import output_path  # noqa: PLC0415 - see above
@@ -143,7 +149,7 @@ def _answer(chosen: "Resources", batch: "Batch") -> int:
     ended = bring_to_its_end(chosen.ledger, batch)
     path = output_path(chosen.directory, batch.batch_id)
     path.parent.mkdir(exist_ok=True)
-    sample_data.write_results(path, _wire_ids(chosen, batch.batch_id), line_bytes=RESULT_BYTES)
+    sample_data.write_results(path, _wire_ids(chosen, batch.batch_id), line_bytes=result_bytes)
     return collect_batch(
         chosen.ledger, ended, {OUTPUT: path}, installation=chosen.installation,
         complete=True, limits=chosen.retry_limits, cost_of=chosen.cost_of,

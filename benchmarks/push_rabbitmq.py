@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure
-from benchmarks.push_ledger import RESULT_BYTES, Waiting, results_waiting
-from benchmarks.rabbitmq_publishing import raw_rate
+from benchmarks.push_ledger import Waiting, results_waiting
+from benchmarks.rabbitmq_publishing import BODY, raw_rate
 
 if TYPE_CHECKING:
     from broker import Broker
@@ -40,14 +40,14 @@ def _figures(broker: "Broker") -> list[Figure]:
     destination = json.dumps({"type": "rabbitmq", "rabbitmq_queue": QUEUE})
     waiting = [Waiting(destination=destination, results=RESULTS)]
     floors, found = [], []
-    with results_waiting(waiting, rabbitmq_url=broker.url) as push:
+    with results_waiting(waiting, rabbitmq_url=broker.url, result_bytes=len(BODY)) as push:
         for _ in range(RUNS):  # in turns: the machine's other load changes all the time
-            floors.append(raw_rate(broker, body=b"x" * RESULT_BYTES, messages=RESULTS))
+            floors.append(raw_rate(broker, body=BODY, messages=RESULTS))
             broker.declare_queue(QUEUE)
             found.append(push())
             broker.await_count(QUEUE, RESULTS, timeout_seconds=_PATIENCE_SECONDS)
             broker.delete_queue(QUEUE)
-    measure = f"RabbitMQ delivery, {RESULTS:,} results of 1 KB, quorum queue"
+    measure = f"RabbitMQ delivery, {RESULTS:,} results of 2 KB, quorum queue"
     ratios = [pushed.rate / raw for pushed, raw in zip(found, floors, strict=True)]
     return [
         Figure(

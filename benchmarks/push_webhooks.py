@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from benchmarks.push_ledger import RESULT_BYTES, Pushed, Waiting, results_waitin
 SINGLE = 20_000
 FEW, MANY = 20_000, 100_000
 RESULTS_A_POST = 100
+BESIDE_SLOW = 40_000
 SLOW_SECONDS = 5.0
 SLOW_RESULTS = 40
 """At eight a time they take 25 s, which is longer than the fast ones take."""
@@ -37,7 +39,7 @@ def measure_beside_slow() -> list[Figure]:
     """Return which part of its rate a fast receiver keeps beside one that takes 5 s a POST."""
     with WebReceiver(light=True) as fast, WebReceiver(light=True) as slow:
         slow.set_behaviour("/", delays(SLOW_SECONDS))
-        to_fast = Waiting(destination=_webhook(fast), results=SINGLE)
+        to_fast = Waiting(destination=_webhook(fast), results=BESIDE_SLOW)
         to_slow = Waiting(destination=_webhook(slow), results=SLOW_RESULTS)
         with results_waiting([to_fast]) as alone, results_waiting([to_fast, to_slow]) as beside:
             rates = [  # in turns: the machine's other load changes from minute to minute
@@ -45,7 +47,9 @@ def measure_beside_slow() -> list[Figure]:
                 for _ in range(RUNS)
             ]
     floor, best = (max(pair[index] for pair in rates) for index in (0, 1))
-    measure = f"{SINGLE:,} results to a fast webhook beside a slow one ({SLOW_SECONDS:g} s a POST)"
+    measure = (
+        f"{BESIDE_SLOW:,} results to a fast webhook beside a slow one ({SLOW_SECONDS:g} s a POST)"
+    )
     return [
         Figure(
             measure=measure, name="to the fast one", value=best, unit="results/s",
@@ -53,7 +57,7 @@ def measure_beside_slow() -> list[Figure]:
         ),
         Figure(
             measure=measure, name="part of its rate alone", unit="", target=0.9,
-            value=max(beside / alone for alone, beside in rates), more_is_better=True,
+            value=statistics.median(beside / alone for alone, beside in rates), more_is_better=True,
         ),
     ]  # fmt: skip
 
@@ -127,7 +131,7 @@ def _overlapping(slow: WebReceiver, pushed: Pushed) -> Pushed:
 
 
 def _rate_of(receiver: WebReceiver, pushed: Pushed) -> float:
-    return SINGLE / pushed.seconds_to[_target(receiver)]
+    return BESIDE_SLOW / pushed.seconds_to[_target(receiver)]
 
 
 def _target(receiver: WebReceiver) -> str:
