@@ -83,10 +83,11 @@ async def flush_all(context: Context, who: Actor, job: Word = None) -> dict[str,
 
 
 def _flush(context: WebContext, job: str | None, who: str) -> int:
-    if job is None and not context.directory.ledger.exists():
-        return 0
-    ledger = writing(context) if job is None else _ledger_with(context, job)
-    return flush(ledger, job, actor=who)
+    if job is not None:
+        return flush(_ledger_with(context, job), job, actor=who)
+    # Made if need be: what is received before there is a ledger goes with this flush, too.
+    memory_bytes = context.settings.ledger_memory_bytes
+    return flush(Ledger.open(context.directory, memory_bytes=memory_bytes), None, actor=who)
 
 
 def _ledger_with(context: WebContext, job: str) -> Ledger:

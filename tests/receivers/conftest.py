@@ -12,9 +12,11 @@ from uuid import uuid4
 import pytest
 from broker import broker, own_broker  # noqa: F401 - fixtures for the tests of this folder
 from consumers import ConsumerProcess
+from factories import Store
 from web_process import Web, end, start
 
 from storage.directory import DataDirectory
+from storage.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,3 +99,29 @@ def start_web(tmp_path: Path) -> Iterator[StartWeb]:
     yield begin
     for web in started:
         end(web)
+
+
+@pytest.fixture(scope="session")
+def api_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """Serve for all tests that fill the ledger themselves, each with jobs of its own."""
+    web = start(tmp_path_factory.mktemp("api") / "data", OBM_SEAL_SECONDS=3600)
+    yield web
+    code = web.stop()
+    end(web)
+    assert code == 0
+    assert "Traceback" not in web.log.read_text()
+
+
+@pytest.fixture
+def api_store(api_web: Web) -> Iterator[Store]:
+    """Return the ledger of that process; nothing waits in it after the test."""
+    directory = DataDirectory(api_web.directory.root)
+    store = Store(directory, Ledger.open(directory))
+    yield store
+    store.run("UPDATE requests SET state = 'cancelled' WHERE state IN ('pending', 'batched')")
+    store.run("UPDATE deliveries SET state = 'cancelled' WHERE state = 'pending'")
+
+
+@pytest.fixture
+def job() -> str:
+    return f"job-{uuid4().hex}"
