@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from broker import broker, own_broker  # noqa: F401 - fixtures for the tests of this folder
+from publishing import publisher, publisher_of, queue, unused_name  # noqa: F401 - fixtures too
 
 from batching.settings import Settings
 from clients.openai_batches import OpenAIBatches

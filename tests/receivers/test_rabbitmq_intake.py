@@ -82,7 +82,11 @@ def test_a_quiet_broker_is_asked_now_and_then_whether_it_is_there(
 def test_bad_messages_are_on_record_and_dead_lettered_and_do_not_come_back(
     broker: Broker, queue: str, directory: DataDirectory
 ) -> None:
-    bad = [b"[]", b"{", b"\xff", line_of("b").replace(b"POST", b"GET"), b"x" * 3_000]
+    bad = [
+        b"[]", b"{", b"\xff", line_of("b").replace(b"POST", b"GET"), b"x" * 3_000, b"1", b'"x"',
+        line_of("c").replace(b'"body":{', b'"body":{"stream":true,'),
+        line_of("d")[:-1] + b',"delivery_config":{"type":"named","name":"nobody"}}',
+    ]  # fmt: skip
     bodies = [line_of("good-0"), *bad, line_of("good-1"), b"null"]
     broker.publish(queue, *bodies, message_id="m-7")
     with running_intake(
@@ -93,6 +97,7 @@ def test_bad_messages_are_on_record_and_dead_lettered_and_do_not_come_back(
         time.sleep(0.5)  # long enough for a loop to show
         assert [record["code"] for record in intake.refused] == [
             "not_an_object", "not_json", "invalid_utf8", "invalid_method", "line_too_large",
+            "not_an_object", "not_an_object", "stream_not_allowed", "destination_not_available",
             "not_an_object",
         ]  # fmt: skip
         assert {record["queue"] for record in intake.refused} == {queue}
