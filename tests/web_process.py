@@ -49,7 +49,9 @@ class Web:
 StartWeb = Callable[..., Web]
 
 
-def start(data: Path, **settings: object) -> Web:
+def start(data: Path, *parts: str, **settings: object) -> Web:
+    """Start the web role; without the dashboard unless other arguments are given."""
+    arguments = parts or ("--only", "api")
     port = free_port()
     log = data.with_suffix(".log")
     environment = environment_of(
@@ -57,7 +59,7 @@ def start(data: Path, **settings: object) -> Web:
     )
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deployments.cli", "web"],
+            [sys.executable, "-m", "deployments.cli", "web", *arguments],
             env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
             cwd=data.parent,
         )  # fmt: skip

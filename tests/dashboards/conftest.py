@@ -1,0 +1,127 @@
+"""The web role with its dashboard in a process, and browsers that look at it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from dashboard_visits import Guarded, Visit, cookie_of, fill, log_in
+from playwright.sync_api import sync_playwright
+from web_process import Web, end, start
+
+from batching.access import Scope
+from storage.access_tokens import create_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+_ARGUMENTS: Final = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_TIMEOUT_MILLISECONDS: Final = 20_000
+_READERS: Final = {
+    "viewer": (Scope.READ,),
+    "operator": (Scope.READ, Scope.OPERATE, Scope.SUBMIT),
+    "sender": (Scope.SUBMIT,),
+}
+
+
+@pytest.fixture(scope="session")
+def open_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """A dashboard that has no tokens: everybody on this machine may do everything."""
+    yield from _served(tmp_path_factory.mktemp("open") / "data")
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    for web in _served(tmp_path_factory.mktemp("guarded") / "data"):
+        tokens = {
+            name: create_token(web.directory, name=name, scopes=scopes)
+            for name, scopes in _READERS.items()
+        }
+        while web.client.get("/ui").status_code == 200:
+            pass
+        yield Guarded(web=web, tokens=tokens)
+
+
+def _served(data: Path) -> Iterator[Web]:
+    fill(data)
+    web = start(data, "--only", "dashboard")
+    try:
+        yield web
+        assert web.stop() == 0
+        assert "Traceback" not in web.log.read_text(), web.log.read_text()
+    finally:
+        end(web)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium of the system; it is never downloaded."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if program is None:
+        reason = "there is no Chromium: `apt-get install chromium`, or set CHROMIUM to its path"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(
+    browser: Browser, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[..., Visit]]:
+    """Begin a visit, logged in with a token if there is one; nothing may go wrong in it."""
+    visits: list[Visit] = []
+
+    def begin(web: Web, token: str | None = None, **options: object) -> Visit:
+        options.setdefault("viewport", {"width": 1440, "height": 900})
+        context = browser.new_context(**options)  # type: ignore[arg-type]  # options of Playwright
+        context.set_default_timeout(_TIMEOUT_MILLISECONDS)
+        begun = Visit(context=context)
+        context.on("page", begun.watch)
+        if token is not None:
+            cookie = {"name": cookie_of(web), "value": log_in(web, token), "url": web.url}
+            context.add_cookies([cookie])  # type: ignore[list-item]  # a dictionary of Playwright
+        visits.append(begun)
+        return begun
+
+    yield begin
+    for number, begun in enumerate(visits):
+        for tab, page in enumerate(begun.context.pages):
+            if request.session.testsfailed:
+                page.screenshot(path=tmp_path / f"visit-{number}-{tab}.png")
+        begun.context.close()
+    troubles = [trouble for begun in visits for trouble in begun.troubles]
+    assert not troubles, "\n".join(troubles)
+
+
+@pytest.fixture
+def start_dashboard(tmp_path: Path) -> Iterator[Callable[[], Web]]:
+    """Return a function that starts a dashboard of the test's own, always on the same data."""
+    started: list[Web] = []
+
+    def begin() -> Web:
+        started.append(start(tmp_path / "data", "--only", "dashboard"))
+        return started[-1]
+
+    yield begin
+    for web in started:
+        end(web)
