@@ -53,20 +53,22 @@ SUMS: Final = """
 """Money of a group of collected batches: the sum of what is known, None if nothing is."""
 
 JOB_SHARES: Final = """
-(SELECT job_id, batch_id, requests,
+(SELECT job_id, batch_id, requests, incoming AS input_tokens, cached AS cached_tokens,
+    outgoing AS output_tokens, reasoning AS reasoning_tokens,
     CASE WHEN worth_of_all > 0 THEN worth / worth_of_all
         ELSE requests / requests_of_all END AS share
 FROM (
-    SELECT job_id, batch_id, requests, worth, sum(worth) OVER batch AS worth_of_all,
+    SELECT *, sum(worth) OVER batch AS worth_of_all,
         sum(requests) OVER batch AS requests_of_all
     FROM (
-        SELECT job_id, batch_id, requests,
+        SELECT job_id, batch_id, requests, incoming, cached, outgoing, reasoning,
             coalesce((incoming - cached) * coalesce(batch_input, 1)
                 + cached * coalesce(batch_cached, 1)
                 + outgoing * coalesce(batch_output, 1), 0) AS worth
         FROM (
             SELECT job_id, batch_id, lane_id, count(*) AS requests,
                 sum(input_tokens) AS incoming, sum(output_tokens) AS outgoing,
+                sum(reasoning_tokens) AS reasoning,
                 sum(least(cached_tokens, input_tokens)) AS cached
             FROM requests WHERE batch_id IS NOT NULL GROUP BY job_id, batch_id, lane_id
         ) JOIN lane_prices USING (lane_id))
