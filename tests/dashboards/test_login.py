@@ -11,7 +11,6 @@ from web_process import StartWeb, Web
 from batching.access import Scope
 from storage.access_tokens import create_token, revoke_token
 
-
 WRONG = "obm_00000000_wrong"
 
 
