@@ -121,7 +121,7 @@ def _banner(look: Look) -> Html:
         '<button type="button" class="button small" data-act="resume-intake">Resume intake</button>'
     )
     return html(
-        '<div class="notice warning" role="status">{}<span class="grow">Intake is paused by {} '
+        '<div class="notice is-warning" role="status">{}<span class="grow">Intake is paused by {} '
         "since {}{}. New requests are refused.</span>{}</div>",
         icon("pause"), pause.actor, age(pause.since, kind="for"), why,
         resume if look.visitor.may_operate else EMPTY,

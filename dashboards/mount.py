@@ -15,6 +15,7 @@ from panel.viewable import Viewable
 from batching.access import VISITOR_HEADER
 from dashboards import shell  # brings panel-material-ui, whose files are found while mounting
 from dashboards.context import DashboardContext
+from dashboards.site import Site
 from dashboards.transfer import Transfer
 from dashboards.websocket_patch import apply_websocket_patch
 
@@ -34,8 +35,10 @@ def mount(
     apply_websocket_patch()
     pn.extension("echarts", notifications=True)
 
+    site = Site.of(context)
+
     def page() -> Viewable:
-        return shell.build(context)
+        return shell.build(site)
 
     _load_less()
     served = add_applications(

@@ -1,11 +1,9 @@
 """The frame of every page, and one visitor's session in it."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, Final
 
 import panel as pn
@@ -17,7 +15,6 @@ from dashboards.components.board import Board, Event
 from dashboards.components.notices import skeleton, trouble
 from dashboards.components.overlay import Overlay
 from dashboards.components.router import Router
-from dashboards.context import DashboardContext
 from dashboards.desk import Desk
 from dashboards.markup import Html, html
 from dashboards.menu import BAR_LAYOUT, MENU_LAYOUT, bar_tiles, frame_tiles, menu_html
@@ -38,17 +35,12 @@ _REST: Final = 5
 """Between two readings passes so many times what one takes: a slow page does not wear us out."""
 
 
-@cache
-def _site_of(context: DashboardContext) -> Site:
-    return Site.of(context)
-
-
-def build(context: DashboardContext) -> Viewable:
+def build(site: Site) -> Viewable:
     """Return a page for the visitor who asks."""
     headers: Mapping[str, str] = pn.state.headers
     agent = next((text for name, text in headers.items() if name.lower() == "user-agent"), "")
     session = Session(
-        _site_of(context),
+        site,
         current_visitor(),
         Place.of(_asked_address()),
         narrow=any(word in agent for word in _PHONE),
@@ -79,7 +71,9 @@ class Session:
         self.place = place
         self.router = Router(path=place.address, narrow=narrow)
         self.overlay = Overlay()
-        self.bar = Board(layout=str(BAR_LAYOUT), tiles=bar_tiles(visitor))
+        self.bar = Board(
+            layout=str(BAR_LAYOUT), tiles=bar_tiles(visitor), sizing_mode="stretch_width"
+        )
         self.menu = Board(layout=str(MENU_LAYOUT), sizing_mode="stretch_width")
         self.banner = Board(layout='<div data-tile="banner"></div>', sizing_mode="stretch_width")
         self.board = Board(sizing_mode="stretch_width")

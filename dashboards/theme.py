@@ -9,6 +9,7 @@ from dashboards.markup import EMPTY, Html, attributes, html, join
 from dashboards.wording import number
 
 Tone = Literal["success", "info", "warning", "error", "neutral"]
+"""How something is meant: the class `is-<tone>` in the style sheet."""
 
 PRIMARY: Final = {"light": "#0b7a5e", "dark": "#19c69a"}
 _FONT: Final = "Inter, Roboto, system-ui, -apple-system, 'Segoe UI', sans-serif"
@@ -64,7 +65,7 @@ def stylesheet() -> str:
 
 def badge(words: str, tone: Tone = "neutral", *, title: str | None = None) -> Html:
     """Return a dot with words."""
-    return html('<span class="badge {}"{}>{}</span>', tone, attributes(title=title), words)
+    return html('<span class="badge is-{}"{}>{}</span>', tone, attributes(title=title), words)
 
 
 def bar(
@@ -73,7 +74,7 @@ def bar(
     """Return a bar that is filled so far; the label says of what."""
     share = 0.0 if not whole else max(0.0, min(100.0, 100.0 * value / whole))
     return html(
-        '<span class="bar {tone}" role="progressbar" aria-label="{label}" aria-valuemin="0" '
+        '<span class="bar is-{tone}" role="progressbar" aria-label="{label}" aria-valuemin="0" '
         'aria-valuemax="100" aria-valuenow="{now}"><i style="width:{share}%"></i></span>',
         tone=tone, label=label, now=f"{share:.0f}", share=f"{share:.1f}",
     )  # fmt: skip

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from dashboards.markup import Html, html, join
 
 Options = dict[str, Any]
 _TEXT: Final = "var(--obm-muted)"
 _GRID: Final = "var(--obm-grid)"
+_RUNNING_OPACITY: Final = 0.45
 _TOOLTIP: Final[Mapping[str, Any]] = {
     "backgroundColor": "var(--obm-paper)",
     "borderColor": "var(--obm-grid)",
@@ -65,31 +66,27 @@ def over_time(
     rows: Sequence[Mapping[str, Any]],
     names: Mapping[str, tuple[str, str]],
     *,
-    stacked: bool = True,
+    kind: Literal["bars", "lines"] = "bars",
     say: str = "compact",
 ) -> Options:
-    """Return areas over time from rows with `starts_at`, `partial`, and a value for each name.
+    """Return stacked bars, or lines, from rows with `starts_at`, `partial` and a value each name.
 
-    `names` gives each value's words and colour. Where the last piece of time is not over, its
-    part of the curve is dashed; a first piece that is not whole is left out.
+    `names` gives each value's words and colour. A first piece of time that is not whole is left
+    out; the running one is a paler bar, and no part of a line.
     """
-    whole = list(rows)
-    while whole and whole[0].get("partial") and len(whole) > 1:
-        whole.pop(0)
-    running = bool(whole) and bool(whole[-1].get("partial"))
+    whole = _whole_pieces(rows, with_running=kind == "bars")
     shown = {name: look for name, look in names.items() if any(row[name] for row in whole)}
+    draw = _bar_series if kind == "bars" else _line_series
     return {
-        "grid": {"left": 8, "right": 18, "top": 34, "bottom": 4, "containLabel": True},
+        "grid": {"left": 8, "right": 14, "top": 34, "bottom": 4, "containLabel": True},
         "legend": _legend(),
-        "tooltip": {"trigger": "axis", "say": "number", **_TOOLTIP},
+        "tooltip": {
+            "trigger": "axis", "say": "number", "axisPointer": {"type": "shadow"}, **_TOOLTIP,
+        },
         "xAxis": _time_axis(),
         "yAxis": _value_axis(say),
-        "series": [
-            series
-            for name, (words, colour) in shown.items()
-            for series in _curves(whole, name, words, colour, stacked=stacked, running=running)
-        ],
-    }
+        "series": [draw(whole, name, words, colour) for name, (words, colour) in shown.items()],
+    }  # fmt: skip
 
 
 def bars(
@@ -152,35 +149,41 @@ def ring(parts: Sequence[Mapping[str, Any]], *, name: str) -> Options:
 _RING: Final = ("#ef4444", "#f59e0b", "#6366f1", "#3b82f6", "#8b5cf6", "#14b8a6", "#9ca3af")
 
 
-def _curves(
-    rows: Sequence[Mapping[str, Any]],
-    name: str,
-    words: str,
-    colour: str,
-    *,
-    stacked: bool,
-    running: bool,
-) -> list[dict[str, Any]]:
-    """Return one curve, and a dashed one to the piece of time that is not over."""
-    points = [[_milliseconds(row["starts_at"]), row[name]] for row in rows]
-    look: dict[str, Any] = {
-        "type": "line",
-        "name": words,
-        "showSymbol": len(points) == 1,
-        "lineStyle": {"width": 1.6, "color": colour},
-        "itemStyle": {"color": colour},
-        "emphasis": {"focus": "series"},
-    }
-    area = {"areaStyle": {"color": colour, "opacity": 0.28}}
-    if not running or len(points) < 3:  # noqa: PLR2004 - a curve and a point more
-        return [look | area | ({"stack": "all"} if stacked else {}) | {"data": points}]
-    done = [*points[:-1], [points[-1][0], None]]
-    dashed = [[at, None] for at, _ in points[:-2]] + points[-2:]
-    dashes = {"width": 1.4, "color": colour, "type": [4, 4], "opacity": 0.8}
-    return [
-        look | area | ({"stack": "all"} if stacked else {}) | {"data": done},
-        look | {"lineStyle": dashes, "data": dashed} | ({"stack": "running"} if stacked else {}),
+def _whole_pieces(
+    rows: Sequence[Mapping[str, Any]], *, with_running: bool
+) -> list[Mapping[str, Any]]:
+    whole = list(rows)
+    if len(whole) > 1 and whole[0].get("partial"):
+        whole.pop(0)
+    if len(whole) > 1 and whole[-1].get("partial") and not with_running:
+        whole.pop()
+    return whole
+
+
+def _bar_series(
+    rows: Sequence[Mapping[str, Any]], name: str, words: str, colour: str
+) -> dict[str, Any]:
+    points = [
+        {
+            "value": [_milliseconds(row["starts_at"]), row[name]],
+            **({"itemStyle": {"opacity": _RUNNING_OPACITY}} if row.get("partial") else {}),
+        }
+        for row in rows
     ]
+    return {
+        "type": "bar", "name": words, "stack": "all", "itemStyle": {"color": colour},
+        "barCategoryGap": "18%", "data": points,
+    }  # fmt: skip
+
+
+def _line_series(
+    rows: Sequence[Mapping[str, Any]], name: str, words: str, colour: str
+) -> dict[str, Any]:
+    return {
+        "type": "line", "name": words, "showSymbol": len(rows) == 1, "symbolSize": 5,
+        "lineStyle": {"width": 1.8, "color": colour}, "itemStyle": {"color": colour},
+        "data": [[_milliseconds(row["starts_at"]), row[name]] for row in rows],
+    }  # fmt: skip
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -25,7 +25,7 @@ def empty(title: str, text: str | Html = "", *, symbol: str = "overview", more: 
 def trouble(name: str, error: Exception) -> Html:
     """Return what stands where a tile could not be read."""
     return html(
-        '<div class="notice error" role="alert">{}<span class="grow"><b>{} cannot be shown.</b> '
+        '<div class="notice is-error" role="alert">{}<span class="grow"><b>{} cannot be shown.</b> '
         '{}</span><button type="button" class="button small" data-act="retry">{} Retry</button>'
         "</div>",
         icon("warning"), name, str(error) or type(error).__name__, icon("retry"),
@@ -35,15 +35,17 @@ def trouble(name: str, error: Exception) -> Html:
 def notice(text: str | Html, *, tone: Tone = "info", more: Html = EMPTY) -> Html:
     """Return a coloured line."""
     return html(
-        '<div class="notice {}">{}<span class="grow">{}</span>{}</div>',
+        '<div class="notice is-{}">{}<span class="grow">{}</span>{}</div>',
         tone, icon("warning"), text, more,
     )  # fmt: skip
 
 
-def card(title: str, body: Html, *, note: str | Html = "", more: Html = EMPTY) -> Html:
-    """Return a bordered card with a heading."""
+def card(
+    title: str, body: Html, *, note: str | Html = "", more: Html = EMPTY, grows: bool = False
+) -> Html:
+    """Return a bordered card with a heading; a chart in one that grows fills it."""
     return html(
-        '<section class="card"><header><h2>{}</h2><span class="muted">{}</span>'
+        '<section class="card{}"><header><h2>{}</h2><span class="muted">{}</span>'
         '<span class="grow"></span>{}</header>{}</section>',
-        title, note, more, body,
+        " grows" if grows else "", title, note, more, body,
     )  # fmt: skip

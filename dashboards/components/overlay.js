@@ -37,7 +37,7 @@ function adopt(shadow) {
 function show_toast(overlay, toast) {
   if (!toast?.text) { return }
   const shown = document.createElement("div")
-  shown.className = `toast ${toast.tone ?? "success"}`
+  shown.className = `toast is-${toast.tone ?? "success"}`
   shown.textContent = toast.text
   overlay.toasts.append(shown)
   const isTrouble = toast.tone === "error" || toast.tone === "warning"

@@ -24,7 +24,7 @@ def timeline(steps: Iterable[Step]) -> Html:
     """Return the steps below each other, each with its time and note."""
     items = join(
         html(
-            '<li class="{}"><i></i><div class="head"><b>{}</b>{}</div><div class="note">{}</div>'
+            '<li class="is-{}"><i></i><div class="head"><b>{}</b>{}</div><div class="note">{}</div>'
             "</li>",
             step.tone, step.title, moment(step.at) if step.at else EMPTY, step.note,
         )
@@ -38,7 +38,7 @@ def steps(found: Iterable[Step]) -> Html:
     kinds = {"success": "done", "info": "now", "error": "error", "warning": "now"}
     items = join(
         html(
-            '<li class="{}"><i></i>{}<span class="note">{}{}</span></li>',
+            '<li class="is-{}"><i></i>{}<span class="note">{}{}</span></li>',
             kinds.get(step.tone, step.tone), step.title,
             html("{} ", moment(step.at)) if step.at else EMPTY, step.note,
         )

@@ -29,6 +29,7 @@ from storage.reports.progress import requests_by_state
 _CHART_DAYS: Final = 14
 _BUCKET_SECONDS: Final = 6 * 3600
 _SHOWN: Final = 8
+_SHOWN_TODO: Final = 5
 _NEARLY_FULL: Final = 0.9
 _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "delivered": ("Delivered", CHART_COLOURS["delivered"]),
@@ -178,8 +179,8 @@ def outcomes_tile(look: Look) -> Html:
         over_time(rows, _OUTCOMES), name="outcomes", label="Requests by outcome over time",
         table=table,
     )  # fmt: skip
-    note = f"by when they were accepted, {_CHART_DAYS} days in steps of 6 h; the running one dashed"
-    return card("Requests by outcome", picture, note=note)
+    note = f"by when they were accepted, {_CHART_DAYS} days in steps of 6 h; the running one is paler"
+    return card("Requests by outcome", picture, note=note, grows=True)
 
 
 def capacity_tile(look: Look) -> Html:
@@ -235,8 +236,8 @@ def attention_tile(look: Look) -> Html:
             icon("check"),
         )
     else:
-        body = html('<ul class="todo">{}</ul>', join(_todo(one) for one in found[:_SHOWN]))
-    more = len(found) - _SHOWN
+        body = html('<ul class="todo">{}</ul>', join(_todo(one) for one in found[:_SHOWN_TODO]))
+    more = len(found) - _SHOWN_TODO
     note = f"and {more} more" if more > 0 else ""
     return card("Needs attention", body, note=note)
 
@@ -245,7 +246,7 @@ def _todo(one: Mapping[str, Any]) -> Html:
     words, tone = _ATTENTION.get(one["kind"], ("{subject}", "neutral"))
     title = words.format(id=one["entity_id"], subject=one["subject"], count=number(one["count"]))
     return html(
-        '<li><i class="dot {}"></i><div class="what"><a href="{}">{}</a>'
+        '<li><i class="dot is-{}"></i><div class="what"><a href="{}">{}</a>'
         '<span class="muted" title="{}">{}</span></div><span class="when">{}</span></li>',
         tone, _target(one), title, one["text"], one["text"] or "",
         age(one["since"]) if one["since"] else "",
@@ -326,7 +327,7 @@ PAGE: Final = Page(
         '<div class="page"><h1 class="unseen">Overview</h1><div data-tile="welcome"></div>'
         '<div data-tile="figures"></div><div data-tile="pipeline"></div>'
         '<div class="grid wide"><div data-tile="outcomes"></div>'
-        '<div class="grid"><div data-tile="capacity"></div><div data-tile="attention"></div></div>'
+        '<div class="grid last-grows"><div data-tile="capacity"></div><div data-tile="attention"></div></div>'
         '</div><div class="grid two"><div data-tile="waits"></div><div data-tile="failures"></div>'
         "</div></div>"
     ),
