@@ -77,7 +77,7 @@ class Session:
         self.menu = Board(layout=str(MENU_LAYOUT), sizing_mode="stretch_width")
         self.banner = Board(layout='<div data-tile="banner"></div>', sizing_mode="stretch_width")
         self.board = Board(sizing_mode="stretch_width")
-        self.extras = pn.Column(sizing_mode="stretch_width", margin=0)
+        self.extras = pn.Column(pn.Spacer(height=0), sizing_mode="stretch_width", margin=0)
         self.desk = Desk(
             site=site, visitor=visitor, overlay=self.overlay, where=lambda: self.place,
             go=self.go, refresh=self.refresh,
@@ -159,7 +159,7 @@ class Session:
             return
         self._page = page
         self.board.lay_out(page.layout, dict.fromkeys(page.tiles, skeleton()))
-        self.extras.objects = page.extras(self.desk) if page.extras else []
+        self.extras.objects = page.extras(self.desk) if page.extras else [pn.Spacer(height=0)]
         self._show_menu()
         if self._page_frame is not None and self.router.narrow:
             self._page_frame.sidebar_open = False

@@ -10,7 +10,8 @@ from dashboards.markup import Html, html, join
 Options = dict[str, Any]
 _TEXT: Final = "var(--obm-muted)"
 _GRID: Final = "var(--obm-grid)"
-_RUNNING_OPACITY: Final = 0.45
+_BAR_OPACITY: Final = 0.85
+_RUNNING_OPACITY: Final = 0.4
 _TOOLTIP: Final[Mapping[str, Any]] = {
     "backgroundColor": "var(--obm-paper)",
     "borderColor": "var(--obm-grid)",
@@ -171,8 +172,8 @@ def _bar_series(
         for row in rows
     ]
     return {
-        "type": "bar", "name": words, "stack": "all", "itemStyle": {"color": colour},
-        "barCategoryGap": "18%", "data": points,
+        "type": "bar", "name": words, "stack": "all", "itemStyle": {"color": colour, "opacity": _BAR_OPACITY},
+        "barCategoryGap": "22%", "data": points,
     }  # fmt: skip
 
 

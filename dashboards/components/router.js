@@ -97,7 +97,11 @@ function follow_theme(router) {
 
 function follow_visibility(router) {
   const small = matchMedia("(max-width: 599.95px)")
+  let leaving = false  // what is said while the page goes away reaches a session that is gone
+  addEventListener("pagehide", () => { leaving = true })
+  addEventListener("pageshow", () => { leaving = false })
   const show = () => {
+    if (leaving) { return }
     router.model.visible = document.visibilityState !== "hidden"
     router.model.narrow = small.matches
   }

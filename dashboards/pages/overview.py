@@ -28,8 +28,8 @@ from storage.reports.progress import requests_by_state
 
 _CHART_DAYS: Final = 14
 _BUCKET_SECONDS: Final = 6 * 3600
-_SHOWN: Final = 8
-_SHOWN_TODO: Final = 5
+_SHOWN: Final = 5
+_SHOWN_TODO: Final = 4
 _NEARLY_FULL: Final = 0.9
 _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "delivered": ("Delivered", CHART_COLOURS["delivered"]),
@@ -105,11 +105,11 @@ def _delivered(look: Look) -> Html:
 def _saved(look: Look) -> Html:
     tile = savings_tile(look.reader, at=look.at, terms=look.site.terms)
     unpriced = tile["unpriced_batches"]
-    note = f"{money(tile['cost_usd'])} paid, {tile['days']} days"
+    note = f"{money(tile['cost_usd'])} paid"
     if unpriced:
-        note = f"{note}; {count_of(unpriced, 'batch', 'batches')} without a price"
+        note = f"{note}, {count_of(unpriced, 'batch', 'batches')} without a price"
     return kpi(
-        "Saved against the sync price", money(tile["saved_usd"]), note=note, series=_values(tile),
+        f"Saved in {tile['days']} days", money(tile["saved_usd"]), note=note, series=_values(tile),
         colour="#8b5cf6", href=link("analytics"),
     )  # fmt: skip
 
@@ -246,9 +246,9 @@ def _todo(one: Mapping[str, Any]) -> Html:
     words, tone = _ATTENTION.get(one["kind"], ("{subject}", "neutral"))
     title = words.format(id=one["entity_id"], subject=one["subject"], count=number(one["count"]))
     return html(
-        '<li><i class="dot is-{}"></i><div class="what"><a href="{}">{}</a>'
+        '<li><i class="dot is-{}"></i><div class="what"><a href="{}" title="{}">{}</a>'
         '<span class="muted" title="{}">{}</span></div><span class="when">{}</span></li>',
-        tone, _target(one), title, one["text"], one["text"] or "",
+        tone, _target(one), title, title, one["text"], one["text"] or "",
         age(one["since"]) if one["since"] else "",
     )  # fmt: skip
 
@@ -269,10 +269,10 @@ def _target(one: Mapping[str, Any]) -> str:
 def waits_tile(look: Look) -> Html:
     """Return how long requests took from acceptance to their end."""
     found = time_to_result(look.reader, since=look.at - timedelta(days=_CHART_DAYS), until=look.at)
-    if not found["requests"]:
+    if not found["count"]:
         body = Html('<p class="muted">No request has ended in this time.</p>')
     else:
-        pairs = [(_bucket_name(piece), piece["requests"]) for piece in found["buckets"]]
+        pairs = [(_bucket_name(piece), piece["count"]) for piece in found["buckets"]]
         body = chart(
             bars(pairs, colour=CHART_COLOURS["histogram"], name="Requests"), name="waits",
             label="Requests by time to result", low=True,
@@ -280,7 +280,7 @@ def waits_tile(look: Look) -> Html:
                           label="Requests by time to result"),
         )  # fmt: skip
     note = ""
-    if found["requests"]:
+    if found["count"]:
         half, most = duration(found["p50_seconds"]), duration(found["p90_seconds"])
         note = f"half within {half}, nine in ten within {most}"
     return card("Time to result", body, note=note)
