@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import factories
 import pytest
 from factories import Store, chat_line, success_line
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -17,10 +18,13 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from web_receiver import WebReceiver, answers, delays
 
+from batching.destinations import Reach
+from batching.requests import ReadingRules
 from batching.settings import Settings
 from deployments.prefect_server import PrefectServer
 from flows.delivery import deliver
 from tasks import push_recording
+from tasks.push_parts import MOST_OWN_PARTS
 from tasks.resources import Resources, using
 
 pytestmark = [
@@ -110,6 +114,26 @@ def test_prefect_shows_for_each_target_what_it_took_what_failed_and_what_waits(
         f"push 3 results to {good.url('')}": ("Completed", "3 taken"),
         f"push 1 result to {broken.url('')}": ("Failing", "0 taken, 1 failed, 1 wait"),
     }
+
+
+def test_a_hundred_targets_are_shown_as_the_largest_and_one_for_the_rest(
+    deliveries: Deliveries,
+    receivers: tuple[WebReceiver, WebReceiver],
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Eventually,
+) -> None:
+    names = [f"target-{number}" for number in range(100)]
+    monkeypatch.setattr(factories, "RULES", ReadingRules(reach=Reach(names=frozenset(names))))
+    definitions = [f'[{name}]\ntype = "webhook"\nurl = "{receivers[0].url()}"' for name in names]
+    (deliveries.store.directory.root / "destinations.toml").write_text("\n".join(definitions))
+    deliveries.answered("many", *[{"type": "named", "name": name} for name in [*names, names[-1]]])
+    assert deliveries.run().is_completed()
+
+    eventually(lambda: len(deliveries.pushes()) == MOST_OWN_PARTS + 1)
+    shown = {run.name: run.state.message for run in deliveries.pushes()}
+    assert shown["push 2 results to named:target-99"] == "2 taken"
+    assert shown[f"push {100 - MOST_OWN_PARTS} results to other targets"] == "80 taken"
+    assert receivers[0].count == 101
 
 
 def test_results_for_files_are_delivered_while_a_push_is_under_way(
