@@ -19,6 +19,7 @@ from receivers import (
     api_requests,
     api_results,
     api_state,
+    api_stats,
     documentation,
 )
 from receivers.answers import ApiError, answer_errors_in_one_shape, internal_error, send_error
@@ -49,6 +50,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_redelivery.router,
     api_metrics.router,
     api_state.router,
+    api_stats.router,
 )
 _DESCRIPTION: Final = (
     "Send OpenAI requests now, get every result later, at half the price. Requests come in one "

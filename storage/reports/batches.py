@@ -7,7 +7,7 @@ from typing import Any, Final
 from storage.lanes import LONGEST_WAIT_SECONDS
 from storage.ledger import Transaction
 from storage.reports.money import PRICED_BATCHES, known_prices
-from storage.reports.paging import PageChoice, order_by
+from storage.reports.paging import PageChoice, counted_page, order_by
 from storage.reports.terms import Terms
 
 _OPEN: Final = "state NOT IN ('collected', 'failed', 'cancelled')"
@@ -18,7 +18,7 @@ TABS: Final[Mapping[str, str]] = {
     "finished": "state IN ('collected', 'cancelled')",
 }
 SORTS: Final[Mapping[str, str]] = {
-    "created": "planned_at",
+    "created": "created_at",
     "id": "batch_id",
     "requests": "requests",
     "bytes": "bytes",
@@ -89,17 +89,12 @@ def batches_view(
 
     The tabs are counted under the rest of the filter, so they say what a click would show.
     """
-    parameters = _parameters(reader, wanted)
-    order = order_by(SORTS, choice, then="batch_id")
-    tabs = ", ".join(f"count(*) FILTER (WHERE {test}) AS {name}" for name, test in TABS.items())
     with known_prices(reader, terms.prices):
-        counts = reader.row(f"SELECT {tabs} FROM {_BATCHES} WHERE {_FILTER}", *parameters) or {}
-        rows = reader.rows(
-            f"SELECT {_COLUMNS} FROM {_BATCHES} WHERE {_FILTER} AND {TABS[wanted.tab]} "
-            f"ORDER BY {order} LIMIT $8 OFFSET $9",
-            *parameters, choice.limit, choice.offset,
+        return counted_page(
+            reader, f"SELECT {_COLUMNS} FROM {_BATCHES} WHERE {_FILTER}",
+            *_parameters(reader, wanted), tabs=TABS, tab=wanted.tab,
+            order=order_by(SORTS, choice, then="batch_id"), choice=choice,
         )  # fmt: skip
-    return {"rows": rows, "count": counts[wanted.tab], "tabs": counts}
 
 
 def batch_ids_matching(reader: Transaction, wanted: BatchFilter, *, terms: Terms) -> list[int]:

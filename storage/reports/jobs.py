@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from storage.ledger import Transaction
 from storage.reports.money import JOB_SHARES, PRICED_BATCHES, known_prices
-from storage.reports.paging import PageChoice, order_by
+from storage.reports.paging import PageChoice, counted_page, order_by
 from storage.reports.terms import Terms
 
 TABS: Final[Mapping[str, str]] = {
@@ -78,18 +78,13 @@ def jobs_view(
     `received` counts accepted requests and rejected lines of files. What receivers took in
     belongs to no file, so its refused lines are counted nowhere: their senders were told.
     """
-    order = order_by(SORTS, choice, then="job_id")
-    tabs = ", ".join(f"count(*) FILTER (WHERE {test}) AS {name}" for name, test in TABS.items())
-    text = wanted.text or None
-    counts = reader.row(f"SELECT {tabs} FROM {_JOBS} WHERE {_FILTER}", text) or {}
-    rows = reader.rows(
-        f"SELECT * FROM {_JOBS} WHERE {_FILTER} AND ({TABS[wanted.tab]}) "
-        f"ORDER BY {order} LIMIT $2 OFFSET $3",
-        text, choice.limit, choice.offset,
+    found = counted_page(
+        reader, f"SELECT * FROM {_JOBS} WHERE {_FILTER}", wanted.text or None,
+        tabs=TABS, tab=wanted.tab, order=order_by(SORTS, choice, then="job_id"), choice=choice,
     )  # fmt: skip
-    _add_money(reader, rows, terms)
-    _add_kinds(reader, rows)
-    return {"rows": rows, "count": counts[wanted.tab], "tabs": counts}
+    _add_money(reader, found["rows"], terms)
+    _add_kinds(reader, found["rows"])
+    return found
 
 
 def job_report(reader: Transaction, name: str, *, terms: Terms) -> dict[str, Any] | None:

@@ -69,24 +69,24 @@ def usage_over_time(
 
 
 def estimates_by_model(reader: Transaction, wanted: AnalyticsFilter) -> list[dict[str, Any]]:
-    """Return for each model how well tokens were estimated: `input_share` is actual by estimated.
+    """Return for each model how well tokens were estimated: the shares are actual by estimated.
 
-    Only batches that came back whole are compared, as the estimates are those of whole batches.
+    Only requests that ended in the span and whose usage is known are compared.
     """
-    chosen = wanted.batches.also(
-        wanted.within("finished_at").sql, wanted.span.since, wanted.span.until
-    )
+    within = wanted.within("requests.finished_at")
+    chosen = wanted.requests.also(within.sql, *within.parameters)
     return reader.rows(
         f"""
-        SELECT model, count(*) AS batches, sum(tokens)::BIGINT AS estimated_input_tokens,
-            sum(input_tokens)::BIGINT AS input_tokens,
-            sum(input_tokens) / nullif(sum(tokens), 0) AS input_share,
-            sum(expected_output_tokens)::BIGINT AS expected_output_tokens,
-            sum(output_tokens)::BIGINT AS output_tokens,
-            sum(output_tokens) / nullif(sum(expected_output_tokens), 0) AS output_share
-        FROM batches JOIN lanes USING (lane_id)
-        WHERE state = 'collected' AND succeeded = requests AND {chosen.sql}
-        GROUP BY model ORDER BY model
+        SELECT model, requests, estimated_input_tokens, input_tokens, expected_output_tokens,
+            output_tokens, input_tokens / nullif(estimated_input_tokens, 0) AS input_share,
+            output_tokens / nullif(expected_output_tokens, 0) AS output_share
+        FROM (
+            SELECT lane_id, count(*) AS requests, sum(tokens)::BIGINT AS estimated_input_tokens,
+                sum(input_tokens)::BIGINT AS input_tokens,
+                sum(expected_output_tokens)::BIGINT AS expected_output_tokens,
+                sum(output_tokens)::BIGINT AS output_tokens
+            FROM requests WHERE input_tokens IS NOT NULL AND {chosen.sql} GROUP BY lane_id)
+            JOIN lanes USING (lane_id) ORDER BY model, lane_id
         """,
         *chosen.parameters,
     )
