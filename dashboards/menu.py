@@ -61,9 +61,9 @@ def bar_tiles(visitor: Visitor) -> dict[str, Html]:
     """Return what stands in the bar and depends on the visitor only."""
     return {
         "jump": Html(
-            '<form class="jump" role="search" method="get" action="/ui/requests">'
+            '<form class="jump" role="search" method="get" action="/ui/find">'
             '<label class="unseen" for="jump">Find a request, batch or job</label>'
-            f'{icon("search")}<input type="search" id="jump" name="jump" '
+            f'{icon("search")}<input type="search" id="jump" name="q" '
             'placeholder="Find an id or a job" autocomplete="off" spellcheck="false" '
             'maxlength="400"></form>'
         ),
@@ -147,7 +147,9 @@ def _outside(prefect_url: str | None) -> Html:
 def _user(visitor: Visitor) -> Html:
     role = "operator" if visitor.may_operate else "viewer"
     leave = (
-        Html('<form method="post" action="/logout"><button class="button quiet">Log out</button></form>')
+        Html(
+            '<form method="post" action="/ui/logout"><button class="button quiet">Log out</button></form>'
+        )
         if visitor.name != "local"
         else EMPTY
     )

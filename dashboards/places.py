@@ -47,8 +47,10 @@ class Place:
     def number(self, name: str, default: int, *, least: int = 1, most: int = 10**9) -> int:
         """Return a number of the query string; the default for what is none or out of bounds."""
         text = self.query.get(name, "")
-        return int(text) if text.isascii() and text.isdigit() and least <= int(text) <= most else (
-            default
+        return (
+            int(text)
+            if text.isascii() and text.isdigit() and least <= int(text) <= most
+            else (default)
         )
 
     def having(self, **changes: str | int | None) -> "Place":

@@ -63,9 +63,7 @@ def _asked_address() -> str:
 class Session:
     """What one open tab shows, and what happens in it."""
 
-    def __init__(
-        self, site: Site, visitor: Visitor, place: Place, *, narrow: bool = False
-    ) -> None:
+    def __init__(self, site: Site, visitor: Visitor, place: Place, *, narrow: bool = False) -> None:
         self.site = site
         self.visitor = visitor
         self.place = place

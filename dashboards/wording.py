@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from dashboards.markup import EMPTY, Html, html
 
-UNKNOWN = "–"
+UNKNOWN = "\N{EN DASH}"
 _THOUSAND = 1000
 _MINUTE_SECONDS = 60
 _HOUR_SECONDS = 3600
@@ -45,7 +45,7 @@ def money(value_usd: Decimal | float | None) -> str:
         return UNKNOWN
     amount = Decimal(value_usd)
     is_small = Decimal(0) < abs(amount) < Decimal(1)
-    sign = "−" if amount < 0 else ""
+    sign = "\N{MINUS SIGN}" if amount < 0 else ""
     return f"{sign}${abs(amount):,.4f}" if is_small else f"{sign}${abs(amount):,.2f}"
 
 

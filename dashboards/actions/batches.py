@@ -74,9 +74,7 @@ def _each(batch_ids: Sequence[int], verb: _Verb, done: str) -> Deed:
     return deed
 
 
-def _told(
-    actions: Iterable[BatchAction | None], batch_ids: Sequence[int], done: str
-) -> Outcome:
+def _told(actions: Iterable[BatchAction | None], batch_ids: Sequence[int], done: str) -> Outcome:
     found = list(actions)
     refusals = [
         "it is not there any more" if action is None else action.refusal

@@ -4,6 +4,7 @@
 //   data-select         a ticked row, data-select-all all     data-bulk       shown when rows are ticked
 //   data-chart=json     an ECharts picture                    data-copy=text  a button that copies
 //   data-age=ago|for|in|at  a <time> kept up to date          data-drop=path  takes dropped files there
+//   data-forward=path  goes there at once, in place of this address
 //   data-panel=name     opens the next element [data-panel-of=name]
 
 export function render({model, view}) {
@@ -87,6 +88,8 @@ function replace(board, place, text) {
   draw_charts(board, place, kept)
   tick_again(board, place)
   give_back(place, typed, focused)
+  const forward = place.querySelector("[data-forward]")
+  if (forward) { document.dispatchEvent(new CustomEvent("obm:replace", {detail: forward.dataset.forward})) }
 }
 
 // What is focused: an element with data-id and data-act, or a field with a name.
@@ -338,6 +341,7 @@ function draw_charts(board, place, kept) {
 function draw(chart) {
   const options = coloured(JSON.parse(chart.text), getComputedStyle(document.documentElement))
   options.animation = false
+  options.textStyle = {fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--obm-sans")}
   for (const axis of [options.xAxis, options.yAxis].flat()) {
     if (axis?.axisLabel?.say) { axis.axisLabel.formatter = SAY[axis.axisLabel.say] }
   }

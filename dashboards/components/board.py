@@ -38,15 +38,15 @@ class Event:
 class Board(JSComponent):
     """Shows a layout whose elements with `data-tile` are filled with the tile of that name."""
 
-    layout = param.String(doc="HTML with places for tiles.")  # type: ignore[no-untyped-call]  # param has no types
-    tiles = param.Dict(default={}, doc="The HTML of each tile when the layout is shown.")  # type: ignore[no-untyped-call]  # param has no types
-    patch = param.Dict(default={}, doc="Tiles that have changed since.")  # type: ignore[no-untyped-call]  # param has no types
-    event = param.Dict(default={}, doc="What was done last, with a stamp.")  # type: ignore[no-untyped-call]  # param has no types
+    layout = param.String(doc="HTML with places for tiles.")
+    tiles = param.Dict(default={}, doc="The HTML of each tile when the layout is shown.")
+    patch = param.Dict(default={}, doc="Tiles that have changed since.")
+    event = param.Dict(default={}, doc="What was done last, with a stamp.")
 
     _esm = "board.js"
 
     def __init__(self, **params: Any) -> None:
-        super().__init__(**params)
+        super().__init__(**params)  # type: ignore[no-untyped-call]  # Panel has no types
         self._shown: dict[str, str] = dict(self.tiles)
 
     def lay_out(self, layout: str, tiles: Mapping[str, str]) -> None:
@@ -56,9 +56,7 @@ class Board(JSComponent):
 
     def fill(self, tiles: Mapping[str, str]) -> None:
         """Show new HTML in tiles; what is shown already is not sent again."""
-        changed = {
-            name: str(text) for name, text in tiles.items() if self._shown.get(name) != text
-        }
+        changed = {name: str(text) for name, text in tiles.items() if self._shown.get(name) != text}
         if changed:
             self._shown |= changed
             self.patch = changed

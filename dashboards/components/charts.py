@@ -11,6 +11,10 @@ Options = dict[str, Any]
 _TEXT: Final = "var(--obm-muted)"
 _GRID: Final = "var(--obm-grid)"
 _BAR_OPACITY: Final = 0.85
+_TIME_WORDS: Final = {
+    "year": "{yyyy}", "month": "{MMM}", "day": "{MMM} {d}", "hour": "{HH}:{mm}",
+    "minute": "{HH}:{mm}", "second": "{HH}:{mm}:{ss}", "none": "{HH}:{mm}:{ss}",
+}  # fmt: skip
 _RUNNING_OPACITY: Final = 0.4
 _TOOLTIP: Final[Mapping[str, Any]] = {
     "backgroundColor": "var(--obm-paper)",
@@ -172,7 +176,8 @@ def _bar_series(
         for row in rows
     ]
     return {
-        "type": "bar", "name": words, "stack": "all", "itemStyle": {"color": colour, "opacity": _BAR_OPACITY},
+        "type": "bar", "name": words, "stack": "all", 
+        "itemStyle": {"color": colour, "opacity": _BAR_OPACITY},
         "barCategoryGap": "22%", "data": points,
     }  # fmt: skip
 
@@ -202,7 +207,7 @@ def _time_axis() -> dict[str, Any]:
     return {
         "type": "time",
         "axisLabel": {"color": _TEXT, "hideOverlap": True, "showMinLabel": False,
-                      "showMaxLabel": False},
+                      "showMaxLabel": False, "formatter": _TIME_WORDS},
         "axisLine": {"lineStyle": {"color": _GRID}},
         "axisTick": {"show": False},
         "splitLine": {"show": False},

@@ -15,7 +15,9 @@ def skeleton(lines: int = 4) -> Html:
     )
 
 
-def empty(title: str, text: str | Html = "", *, symbol: str = "overview", more: Html = EMPTY) -> Html:
+def empty(
+    title: str, text: str | Html = "", *, symbol: str = "overview", more: Html = EMPTY
+) -> Html:
     """Return what stands where nothing is yet, or nothing matches: title, advice, links."""
     return html(
         '<div class="empty">{}<h2>{}</h2><p>{}</p>{}</div>', icon(symbol), title, text, more

@@ -1,6 +1,8 @@
 // The address bar, links, forms, keyboard, theme, visibility and connection of one session.
 
 const UI = "/ui"
+// Pages of the web process itself.
+const OUTSIDE = [`${UI}/login`, `${UI}/logout`]
 const HEALTH = "/health"
 const LETTERS = {o: "", b: "batches", r: "requests", d: "deliveries", j: "jobs", a: "analytics", s: "settings", t: "audit", u: "upload"}
 
@@ -49,6 +51,10 @@ function follow_browser(router) {
   router.go = go
   window.addEventListener("popstate", tell)
   document.addEventListener("obm:go", (event) => go(event.detail))
+  document.addEventListener("obm:replace", (event) => {
+    history.replaceState(null, "", event.detail)
+    tell()
+  })
   document.addEventListener("click", (event) => {
     const link = event.composedPath().find((node) => node.tagName === "A" && node.href)
     if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) { return }
@@ -74,6 +80,7 @@ function follow_browser(router) {
 }
 
 function is_ours(address) {
+  if (OUTSIDE.includes(address.pathname)) { return false }
   return address.origin === location.origin && (address.pathname === UI || address.pathname.startsWith(`${UI}/`))
 }
 
@@ -166,9 +173,10 @@ function leave_field(target) {
 
 function dialog_open() { return deep_all("dialog[open]").length > 0 }
 
+// The page's own search before the box in the bar.
 function focus_search() {
   const fields = deep_all("input[type=search]").filter((one) => one.offsetParent !== null)
-  const field = fields.find((one) => one.name === "q") ?? fields[0]
+  const field = fields.find((one) => one.id !== "jump") ?? fields[0]
   field?.focus()
   field?.select()
 }

@@ -106,10 +106,12 @@ def sorting(place: Place, known: Iterable[str]) -> tuple[str | None, bool]:
 
 
 def pager(place: Place, shown: int, count: int) -> Html:
-    """Return `Showing a–b of n`, the links to other pages, and the choice of their size."""
+    """Return `Showing 1-25 of 812`, the links to other pages, and the choice of their size."""
     number, offset = place.number("page", 1), page_offset(place)
     is_last = offset + shown >= count
-    text = f"Showing {offset + 1:,}–{offset + shown:,} of {count:,}" if shown else f"0 of {count:,}"
+    text = (
+        f"Showing {offset + 1:,} to {offset + shown:,} of {count:,}" if shown else f"0 of {count:,}"
+    )
     turn = EMPTY
     if number > 1 or not is_last:
         turn = join(

@@ -100,7 +100,11 @@ def _consequence(kind: str, batches: Sequence[Mapping[str, Any]], requests: str)
         return (
             f"OpenAI is asked to stop: {count_of(left, 'request')} will not run and end as "
             f"cancelled. {count_of(done, 'request')} already answered are paid, kept and delivered."
-            + (f" {count_of(skipped, 'batch', 'batches')} ended already and stay." if skipped else "")
+            + (
+                f" {count_of(skipped, 'batch', 'batches')} ended already and stay."
+                if skipped
+                else ""
+            )
         )
     if kind == "restart":
         return (

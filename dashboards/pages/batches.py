@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dashboards.actions import batches as actions
 from dashboards.components.board import Event
-from dashboards.components.filters import choice, chips, clear_link, search_form, tabs
+from dashboards.components.filters import chips, choice, clear_link, search_form, tabs
 from dashboards.components.notices import empty
 from dashboards.components.table import (
     Action,
@@ -187,7 +187,9 @@ def _sent_when(lane: Mapping[str, Any]) -> Html:
     if reason and reason != "filling":
         until = age(lane["backoff_until"], kind="in") if lane["backoff_until"] else EMPTY
         return html('<span title="{}">waits: {} {}</span>', lane["wait_detail"], reason, until)
-    return html("oldest {}, sent {}", age(lane["oldest_at"]), age(lane["sent_at_latest"], kind="in"))
+    return html(
+        "oldest {}, sent {}", age(lane["oldest_at"]), age(lane["sent_at_latest"], kind="in")
+    )
 
 
 async def _one(desk: Desk, event: Event, *, kind: str) -> None:

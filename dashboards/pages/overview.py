@@ -57,7 +57,7 @@ def welcome(look: Look) -> Html:
         '<section class="card"><header><h2>Send your first requests</h2></header>'
         '<div class="grid two"><div>{}</div><div class="grid"><p><b>Or send one from a shell.</b> '
         "It is answered as soon as it is safely stored; its result comes when its batch is done.</p>"
-        "{}<p class=\"muted\">Or put a file of requests into <code>{}</code>: one JSON object a "
+        '{}<p class="muted">Or put a file of requests into <code>{}</code>: one JSON object a '
         "line, as OpenAI describes for batches.</p></div></div></section>",
         drop_zone(), code(command, label="the command"), look.site.directory.inbox,
     )  # fmt: skip
@@ -150,9 +150,7 @@ def pipeline_tile(look: Look) -> Html:
     return card("Pipeline now", html('<div class="strip">{}</div>', shown))
 
 
-def _step(
-    name: str, note: str, value: int, href: str, tone: Tone, *, most: int
-) -> Html:
+def _step(name: str, note: str, value: int, href: str, tone: Tone, *, most: int) -> Html:
     target = link("batches", tab="attention") if href == "#" else href
     return html(
         '<a href="{}" title="{}"><span class="value">{}</span><span class="name">{}</span>{}</a>',
@@ -163,9 +161,7 @@ def _step(
 
 def outcomes_tile(look: Look) -> Html:
     """Return what became of the requests of the last two weeks."""
-    span = Span.ending(
-        look.at, lasting=timedelta(days=_CHART_DAYS), bucket_seconds=_BUCKET_SECONDS
-    )
+    span = Span.ending(look.at, lasting=timedelta(days=_CHART_DAYS), bucket_seconds=_BUCKET_SECONDS)
     rows = outcomes_over_time(look.reader, span=span)
     table = figures(
         ["From", *(words for words, _ in _OUTCOMES.values())],
@@ -179,7 +175,9 @@ def outcomes_tile(look: Look) -> Html:
         over_time(rows, _OUTCOMES), name="outcomes", label="Requests by outcome over time",
         table=table,
     )  # fmt: skip
-    note = f"by when they were accepted, {_CHART_DAYS} days in steps of 6 h; the running one is paler"
+    note = (
+        f"by when they were accepted, {_CHART_DAYS} days in steps of 6 h; the running one is paler"
+    )
     return card("Requests by outcome", picture, note=note, grows=True)
 
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from dashboards.page import Page
-from dashboards.pages import batches, missing, overview
+from dashboards.pages import batches, find, missing, overview
 from dashboards.places import Place
 
 LISTS: Final[Mapping[str, Page]] = {
     "overview": overview.PAGE,
     "batches": batches.PAGE,
+    "find": find.PAGE,
 }
 """By the first part of the address: `/ui/batches`."""
 
