@@ -12,7 +12,7 @@ from storage.ledger import now
 from tasks.push_channels import Errand
 from tasks.resources import resources
 
-BYTES_A_WINDOW = 4_000_000
+BYTES_A_WINDOW = 8_000_000
 _FIRST_WINDOW = 250
 
 
@@ -24,7 +24,7 @@ def load_page(target: str, *, most: int, under_way: list[int]) -> pl.DataFrame:
 
 
 class Window:
-    """How many messages are read at once: as many as 4 MB hold, by those read before."""
+    """How many messages are read at once: as many as 8 MB hold, by those read before."""
 
     def __init__(self) -> None:
         self.size = _FIRST_WINDOW

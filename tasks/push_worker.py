@@ -22,7 +22,7 @@ from tasks.resources import resources
 
 logger = logging.getLogger(__name__)
 
-ROWS_A_PAGE = 5_000
+ROWS_A_PAGE = 10_000
 LOADS_AHEAD = 4_000_000
 """Bytes of messages that wait to be sent."""
 
