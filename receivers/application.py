@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from receivers import (
     api_batches,
     api_deliveries,
+    api_export,
     api_job_results,
     api_jobs,
     api_metrics,
@@ -51,6 +52,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_metrics.router,
     api_state.router,
     api_stats.router,
+    api_export.router,
 )
 _DESCRIPTION: Final = (
     "Send OpenAI requests now, get every result later, at half the price. Requests come in one "
