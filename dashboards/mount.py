@@ -21,7 +21,8 @@ from dashboards.websocket_patch import apply_websocket_patch
 
 TITLE: Final = "OpenAI Batch Manager"
 ADDRESSES: Final = ("/ui", "/ui/{page}", "/ui/{page}/{id}")
-_UNUSED_SECONDS: Final = 10.0
+_UNUSED_SECONDS: Final = 30.0
+"""So long a slow line may take to bring what a page needs before it connects."""
 _SECRET_BYTES: Final = 32
 _COMPONENTS: Final[list[Component]] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 _HEADERS_KEPT: Final = [VISITOR_HEADER, "User-Agent", "Host"]

@@ -2,14 +2,16 @@
 
 Its loop takes the message that a page has gone for an empty one, asks again, and ends by an
 exception that nobody sees: the session would stay for ever. It also lets whoever knows a page's
-token join its session, and answers tokens that are too old with a traceback.
+token join its session, answers tokens that are too old with a traceback, and lets a page wait for
+ever whose session has ended before it connects.
 """
 
 import logging
 from importlib.metadata import version
 from typing import Any, Final
 
-from bokeh.util.token import get_token_payload
+from bokeh.protocol.exceptions import ProtocolError
+from bokeh.util.token import get_session_id, get_token_payload
 from bokeh_fastapi.handler import WSHandler  # type: ignore[import-untyped]  # it has no types
 from starlette.websockets import WebSocket
 
@@ -46,21 +48,18 @@ async def _receive_and_let_go(handler: Any) -> None:
 
 
 async def _connect_politely(handler: Any, websocket: WebSocket) -> None:
-    if not _is_his_own(websocket):
-        await websocket.close(_POLICY_VIOLATION)
-        return
     try:
+        _check(handler, websocket)
         await _connect(handler, websocket)
-    except Exception as error:  # noqa: BLE001 - it raises RuntimeError and ProtocolError for bad tokens
+    except Exception as error:  # noqa: BLE001 - bad tokens raise all sorts; it must not look like a defect
         _log.info("a page could not be connected: %s", error)
         await websocket.close(_POLICY_VIOLATION)
 
 
-def _is_his_own(websocket: WebSocket) -> bool:
-    """Return whether the page was made for the one who now connects it."""
-    protocols: list[str] = websocket.scope["subprotocols"]
-    try:
-        headers = get_token_payload(protocols[-1]).get("headers", {})
-    except (IndexError, ValueError):
-        return False
-    return bool(headers.get(VISITOR_HEADER) == websocket.headers.get(VISITOR_HEADER))
+def _check(handler: Any, websocket: WebSocket) -> None:
+    """Raise if the page was not made for the one who connects it, or is not there any more."""
+    token = websocket.scope["subprotocols"][-1]
+    made_for = get_token_payload(token).get("headers", {}).get(VISITOR_HEADER)
+    if made_for != websocket.headers.get(VISITOR_HEADER):
+        raise ProtocolError("it was made for somebody else")
+    handler.application_context.get_session(get_session_id(token))
