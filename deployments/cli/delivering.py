@@ -84,7 +84,7 @@ def redeliver(
         if job is not None:
             job_id_of(reader, job)
         if batch is not None and not batch_exists(reader, batch):
-            raise BadInput(f"there is no batch {batch}: `obm batches` lists those under way")
+            raise BadInput(f"there is no batch {batch}: `obm status` lists those under way")
     count = redelivery.redeliver(ledger, selection, failed_only=failed_only, actor=actor())
     if count:
         said(f"{count:,} results are brought again.", ledger.directory)

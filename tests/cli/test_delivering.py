@@ -76,3 +76,11 @@ def test_a_disabled_destination_is_shown_and_can_be_enabled(obm: Obm, pushed: St
 def test_without_deliveries_they_say_where_results_are(obm: Obm, store: Store) -> None:
     store.take_in(chat_lines(1))
     assert "outbox" in obm("deliveries").out
+
+
+@pytest.mark.usefixtures("pushed")
+def test_redelivery_of_what_is_not_there_says_so(obm: Obm) -> None:
+    said = obm("redeliver", "--job", "ticket")
+    assert (said.code, "did you mean 'tickets'" in said.err) == (2, True)
+    said = obm("redeliver", "--all", "--batch", "4711")
+    assert (said.code, "there is no batch 4711" in said.err) == (2, True)
