@@ -1,6 +1,7 @@
 """Accounts: whether the provider lets them work."""
 
 from datetime import timedelta
+from typing import Any
 
 from storage.ledger import Ledger, Transaction, now
 
@@ -51,6 +52,14 @@ def trouble_of(reader: Transaction, account: str) -> str | None:
     """Return what is wrong with the account, or None."""
     found = reader.value("SELECT trouble FROM accounts WHERE account = ?", account)
     return str(found) if found is not None else None
+
+
+def troubles(reader: Transaction) -> list[dict[str, Any]]:
+    """Return the accounts that the provider does not let work, with what it said."""
+    return reader.rows(
+        "SELECT account, trouble, trouble_since AS since FROM accounts "
+        "WHERE trouble IS NOT NULL ORDER BY account"
+    )
 
 
 def probe_is_due(reader: Transaction, account: str) -> bool:

@@ -23,6 +23,7 @@ from deployments.cli.surroundings import (
     reading,
     say,
 )
+from storage.accounts import troubles
 from storage.directory import DataDirectory
 from storage.durable import written_durably
 from storage.inbox import waiting_files
@@ -73,6 +74,7 @@ def read_status(directory: DataDirectory, prices: PriceTable) -> Status:
             root=directory.root,
             pipeline_is_running=is_running,
             inbox=files,
+            troubles=troubles(reader),
             jobs=jobs_report(reader),
             lanes=lanes_report(reader),
             batches=batches_by_state(reader),

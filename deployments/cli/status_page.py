@@ -27,6 +27,8 @@ class Status:
     root: Path
     pipeline_is_running: bool
     inbox: Sequence[WaitingFile]
+    troubles: Sequence[_Row] = ()
+    """Accounts that the provider refuses."""
     jobs: Sequence[_Row] = ()
     lanes: Sequence[_Row] = ()
     batches: Mapping[str, int] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Status:
             "data_dir": self.root,
             "pipeline_running": self.pipeline_is_running,
             "inbox": [asdict(file) for file in self.inbox],
+            "troubles": self.troubles,
             "jobs": self.jobs,
             "lanes": self.lanes,
             "batches": self.batches,
@@ -86,6 +89,8 @@ def render(status: Status, *, at: datetime) -> RenderableType:
 
 def _sections(status: Status, at: datetime) -> Iterator[RenderableType]:
     yield _heading(status)
+    for row in status.troubles:
+        yield _section("The provider refuses the account", _trouble_text(row, at))
     if status.inbox:
         yield _section("Inbox", _inbox_table(status.inbox, at))
     if status.jobs:
@@ -115,6 +120,11 @@ def _heading(status: Status) -> Text:
     elif not status.jobs:
         hint += " and nothing was taken in yet; `obm submit FILE` puts a request file in"
     return text.append(hint, "yellow" if status.is_something_under_way else "dim")
+
+
+def _trouble_text(row: _Row, at: datetime) -> Text:
+    since = f"{row['account']}, for {ago(row['since'], at)}. It is tried again by itself."
+    return Text(f"{row['trouble']}\n{since}", "red")
 
 
 def _section(title: str, content: RenderableType) -> RenderableType:

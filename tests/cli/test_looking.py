@@ -14,6 +14,7 @@ from running_commands import environment_of
 
 from batching.lifecycle import WaitReason
 from batching.planning import BatchLimits, Wait
+from storage.accounts import record_trouble
 from storage.health import HealthFile
 from storage.lanes import record_wait
 from storage.ledger import now
@@ -64,6 +65,17 @@ def test_a_lane_says_why_it_waits_and_since_when(obm: Obm, store: Store) -> None
     assert ["capacity" in text, "90 of 100 in use" in text, "7 min" in text] == [True] * 3
     (lane,) = obm("status", "--json").json["lanes"]
     assert (lane["wait_reason"], lane["pending"]) == ("capacity", 3)
+
+
+def test_an_account_that_is_refused_is_told_with_what_the_provider_said(
+    obm: Obm, store: Store
+) -> None:
+    record_trouble(store.ledger, "default@http://x", "401 invalid_api_key: Check the key.")
+    text = obm("status").out
+    assert "The provider refuses the account" in text
+    assert "401 invalid_api_key: Check the key." in text
+    (trouble,) = obm("status", "--json").json["troubles"]
+    assert trouble["account"] == "default@http://x"
 
 
 def test_requests_and_batches_are_counted_by_state(obm: Obm, store: Store) -> None:
