@@ -20,7 +20,7 @@ from dashboards.markup import Html, html
 from dashboards.menu import BAR_LAYOUT, MENU_LAYOUT, bar_tiles, frame_tiles, menu_html
 from dashboards.page import Look, Page
 from dashboards.pages.registry import page_of
-from dashboards.places import Place
+from dashboards.places import HOME, Place
 from dashboards.site import Site
 from dashboards.theme import FRAME_STYLE, THEME_CONFIG, stylesheet
 from dashboards.visitor import Visitor, current_visitor
@@ -37,27 +37,24 @@ _REST: Final = 5
 
 def build(site: Site) -> Viewable:
     """Return a page for the visitor who asks."""
-    headers: Mapping[str, str] = pn.state.headers
-    agent = next((text for name, text in headers.items() if name.lower() == "user-agent"), "")
-    session = Session(
-        site,
-        current_visitor(),
-        Place.of(_asked_address()),
-        narrow=any(word in agent for word in _PHONE),
-    )
+    session = Session(site, current_visitor(), _asked_place(), narrow=_is_phone(pn.state.headers))
     pn.state.onload(session.start)
     return session.frame()
 
 
-def _asked_address() -> str:
-    parts = pn.state.route_params or {}
-    path = "/".join(["/ui", *(str(parts[name]) for name in ("page", "id") if name in parts)])
+def _is_phone(headers: Mapping[str, Any]) -> bool:
+    agent = next((text for name, text in headers.items() if name.lower() == "user-agent"), "")
+    return any(word in agent for word in _PHONE)
+
+
+def _asked_place() -> Place:
+    parts = {name: str(part) for name, part in (pn.state.route_params or {}).items()}
     query = {
         name: values[0].decode(errors="replace")
         for name, values in (pn.state.session_args or {}).items()
         if not name.startswith("bokeh-")
     }
-    return Place(page="x", query=query).address.replace("/ui/x", path, 1)
+    return Place(page=parts.get("page", HOME), id=parts.get("id"), query=query)
 
 
 class Session:
@@ -75,7 +72,7 @@ class Session:
         self.menu = Board(layout=str(MENU_LAYOUT), sizing_mode="stretch_width")
         self.banner = Board(layout='<div data-tile="banner"></div>', sizing_mode="stretch_width")
         self.board = Board(sizing_mode="stretch_width")
-        self.extras = pn.Column(pn.Spacer(height=0), sizing_mode="stretch_width", margin=0)
+        self.extras = pn.Column(_nothing(), sizing_mode="stretch_width", margin=0)
         self.desk = Desk(
             site=site, visitor=visitor, overlay=self.overlay, where=lambda: self.place,
             go=self.go, refresh=self.refresh,
@@ -84,24 +81,28 @@ class Session:
         self._version = -1
         self._due = 0.0
         self._dead_letters = 0
-        self._page_frame: pmui.Page | None = None
+        self._page_frame: Any = None  # Panel's types do not know its own pages
         self._enter(place)
         self._watch()
 
-    def frame(self) -> pmui.Page:
+    def frame(self) -> Viewable:
         """Return the frame with everything in it."""
-        self._page_frame = pmui.Page(
+        frame: Viewable = pmui.Page(  # type: ignore[attr-defined]  # it is found at run time
             title="", meta_title=PRODUCT, busy_indicator=None, theme_toggle=False,
             theme_config=dict(THEME_CONFIG), sx=dict(FRAME_STYLE), raw_css=[stylesheet()],
             sidebar_width=220, sidebar_resizable=False, sidebar_open=not self.router.narrow,
             header=[self.bar], sidebar=[self.menu],
             main=[self.router, self.overlay, self.banner, self.board, self.extras],
         )  # fmt: skip
-        return self._page_frame
+        self._page_frame = frame
+        return frame
 
     async def start(self) -> None:
         """Show the first data and follow what happens from now on."""
-        pn.state.add_periodic_callback(self._tick, period=_TICK_MILLISECONDS)
+        pn.state.add_periodic_callback(
+            self._tick,  # type: ignore[arg-type]  # coroutines are taken as well
+            period=_TICK_MILLISECONDS,
+        )
         await self.refresh()
 
     async def go(self, address: str) -> None:
@@ -157,7 +158,7 @@ class Session:
             return
         self._page = page
         self.board.lay_out(page.layout, dict.fromkeys(page.tiles, skeleton()))
-        self.extras.objects = page.extras(self.desk) if page.extras else [pn.Spacer(height=0)]
+        self.extras.objects = page.extras(self.desk) if page.extras else [_nothing()]
         self._show_menu()
         if self._page_frame is not None and self.router.narrow:
             self._page_frame.sidebar_open = False
@@ -225,6 +226,12 @@ class Session:
             )  # fmt: skip
 
         return self.site.live.reading(with_reader)
+
+
+def _nothing() -> Viewable:
+    """Return what keeps Bokeh from warning of an empty column."""
+    spacer: Viewable = pn.Spacer(height=0)  # type: ignore[no-untyped-call]  # Panel has no types
+    return spacer
 
 
 def page_tiles(page: Page) -> Any:

@@ -42,6 +42,8 @@ FRAME_STYLE: Final[Mapping[str, Any]] = {
         "borderRight": "1px solid var(--obm-line)",
         "backgroundImage": "none",
     },
+    # Shown also where no busy indicator is wanted, and without a name.
+    "& .MuiLinearProgress-root": {"display": "none"},
     "& .main": {"backgroundColor": "var(--obm-ground)", "minWidth": 0},
     "& .MuiToolbar-root": {"minHeight": "56px !important", "paddingX": "16px !important"},
 }
