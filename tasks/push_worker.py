@@ -14,7 +14,7 @@ from batching.destinations import parse_destination
 from batching.lifecycle import DeliveryState
 from storage.ledger import now
 from tasks.push_channels import Channel, Errand
-from tasks.push_loading import Window, load_page
+from tasks.push_loading import Pages, Window
 from tasks.push_opening import NoWay, open_channel
 from tasks.push_pace import Pace
 from tasks.push_recording import Recorder
@@ -35,10 +35,12 @@ Load = list[Errand]
 class TargetWorker:
     """Sends what is due for one target until nothing is, or until the target is left alone."""
 
-    def __init__(self, target: str, breaker: Breaker, recorder: Recorder) -> None:
+    def __init__(self, target: str, breaker: Breaker, recorder: Recorder, pages: Pages) -> None:
         self._target = target
         self._breaker = breaker
         self._recorder = recorder
+        self._pages = pages
+        self._is_more_due = True
         self._taken = recorder.taken.setdefault(target, set())
         self._loads: asyncio.Queue[tuple[Load, int] | None] = asyncio.Queue()
         """What waits to be sent, each load with its bytes; None ends a lane."""
@@ -87,8 +89,8 @@ class TargetWorker:
             await self._feed_page(page)
             if self._breaker.needs_probe:
                 await self._loads.join()
-            if self._must_end():
-                break
+            if self._must_end() or not self._is_more_due:
+                break  # what has become due meanwhile is seen at the next look
             page = await self._page(ROWS_A_PAGE)
         for _ in range(self._channel.concurrency):
             self._loads.put_nowait(None)
@@ -231,9 +233,8 @@ class TargetWorker:
                 self._record(delivery_id, attempts + 1, unread)
 
     async def _page(self, most: int) -> pl.DataFrame:
-        page = await asyncio.to_thread(
-            load_page, self._target, most=most, under_way=list(self._taken)
-        )
+        page = await self._pages.page(self._target, most=most, under_way=list(self._taken))
+        self._is_more_due = page.height >= most
         self._taken.update(page["delivery_id"])
         return page
 

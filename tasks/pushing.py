@@ -13,6 +13,7 @@ from batching.stopping import check_stop, stop_requested
 from storage.deliveries import DueTarget, due_targets
 from storage.ledger import now
 from storage.targets import exhaust_disabled, health_of, waits_for_disabled
+from tasks.push_loading import Pages
 from tasks.push_parts import Parts, Watch, unwatched
 from tasks.push_recording import Recorder
 from tasks.push_worker import TargetWorker
@@ -51,6 +52,7 @@ class _Dispatcher:
 
     def __init__(self, watch: Watch) -> None:
         self._recorder = Recorder()
+        self._pages = Pages()
         self._parts = Parts(watch, self._recorder.tallies)
         self._workers: dict[asyncio.Task[None], tuple[str, TargetWorker]] = {}
         self._errors: list[BaseException] = []
@@ -99,7 +101,7 @@ class _Dispatcher:
         ]
         self._parts.begin({due.target: due.due for due, _ in fresh})
         for due, breaker in fresh:
-            worker = TargetWorker(due.target, breaker, self._recorder)
+            worker = TargetWorker(due.target, breaker, self._recorder, self._pages)
             self._workers[asyncio.create_task(worker.run())] = (due.target, worker)
 
     async def _wait(self, seconds: float) -> None:
