@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from factories import Store
+from report_ledger import known_ledger
 
 from storage.directory import DataDirectory
 from storage.ledger import Ledger
@@ -22,6 +23,19 @@ def fresh_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(tmp_path: Path, fresh_folder: Path) -> Store:
     directory = DataDirectory(shutil.copytree(fresh_folder, tmp_path / "data"))
+    return Store(directory, Ledger(directory))
+
+
+@pytest.fixture(scope="session")
+def known_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the ledger of which every figure is known once, for the tests of reports to copy."""
+    store = Store.at(tmp_path_factory.mktemp("known") / "data")
+    return known_ledger(store).directory.root
+
+
+@pytest.fixture
+def known(tmp_path: Path, known_folder: Path) -> Store:
+    directory = DataDirectory(shutil.copytree(known_folder, tmp_path / "known"))
     return Store(directory, Ledger(directory))
 
 
