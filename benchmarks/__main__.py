@@ -17,6 +17,7 @@ from benchmarks import (
     push_webhooks,
     rabbitmq_intake,
     rabbitmq_publishing,
+    reports,
     rest_intake,
 )
 from benchmarks.figures import Figure
@@ -71,6 +72,7 @@ MEASURES: dict[str, Callable[[], list[Figure]]] = {
     "webhooks": push_webhooks.measure,
     "webhooks-slow": push_webhooks.measure_beside_slow,
     "rabbitmq-delivery": push_rabbitmq.measure,
+    "reports": reports.measure,
     "1m": _a_million,
 }
 LARGE = {"5m": _five_million}

@@ -98,7 +98,8 @@ def _requests(transaction: Transaction, count: int) -> None:
             CASE WHEN n >= $7 THEN NULL WHEN hash(n * 7) % 50 = 0 THEN 400 ELSE 200 END
                 AS status_code,
             CASE WHEN n < $7 AND hash(n * 7) % 50 = 0 THEN ['rate_limit_exceeded',
-                'invalid_value', 'server_error', 'obm_results_missing'][(1 + hash(n) % 4)::INTEGER] END AS error_code,
+                'invalid_value', 'server_error', 'obm_results_missing'][
+                (1 + hash(n) % 4)::INTEGER] END AS error_code,
             CASE WHEN n < $7 THEN 180 + n % 90 END AS input_tokens,
             CASE WHEN n < $7 THEN n % 60 END AS cached_tokens,
             CASE WHEN n < $7 THEN 60 + n % 120 END AS output_tokens,
