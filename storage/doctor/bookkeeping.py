@@ -56,8 +56,8 @@ _NEEDS: Final = (
     ("planned", "input_file_id IS NOT NULL OR provider_id IS NOT NULL", "has been sent already"),
     ("uploaded", "input_file_id IS NULL OR provider_id IS NOT NULL",
      "has no uploaded file, or a batch at the provider already"),
-    ("submitting", "input_file_id IS NULL OR intent_at IS NULL OR create_attempt < 1 "
-     "OR provider_id IS NOT NULL", "has no recorded intent, or a batch at the provider already"),
+    ("submitting", ("input_file_id IS NULL OR intent_at IS NULL OR create_attempt < 1 "
+     "OR provider_id IS NOT NULL"), "has no recorded intent, or a batch at the provider already"),
     ("submitted", "provider_id IS NULL OR submitted_at IS NULL",
      "has no batch at the provider that could be polled"),
     ("ended", "provider_id IS NULL OR ended_at IS NULL",

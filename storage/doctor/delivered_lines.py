@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -18,8 +17,8 @@ _CHANGED: Final = Kind(
     code="outbox_changed",
     explanation="The lines of the outbox at the recorded place are not the results that were "
     "delivered there, or not each of them once: the file was edited, replaced or damaged.",
-    remedy="The results are safe in results/: `obm results JOB --output FILE` writes them anew, each "
-    "once.",
+    remedy="The results are safe in results/: `obm results JOB --output FILE` writes them anew, "
+    "each once.",
 )
 
 
@@ -90,7 +89,7 @@ class DeliveredLines:
         """Return where a part begins; None if its file was taken away or cut by its owner."""
         if None in (part["folder"], part["file"], part["start_offset"], part["end_offset"]):
             return None
-        path: Path = self._outbox / part["folder"] / part["file"]
+        path = self._outbox / part["folder"] / part["file"]
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError:

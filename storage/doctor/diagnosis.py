@@ -145,8 +145,8 @@ def _refuse_lost_ledger(directory: DataDirectory) -> None:
     if left:
         what = ", ".join(f"{count:,} in {name}/" for name, count in left.items())
         raise ConfigurationError(
-            f"the ledger {directory.ledger} is gone, and what it spoke of is there ({what}): do not "
-            f"start anything, or requests are bought again; copy the newest of "
+            f"the ledger {directory.ledger} is gone, and what it spoke of is there ({what}): do "
+            f"not start anything, or requests are bought again; copy the newest of "
             f"{_backups(directory)} to its place (docs/operations.md, Restore)"
         )
 

@@ -1,4 +1,4 @@
-"""The outbox holds each delivered line exactly once: parts follow each other without gap or overlap.
+"""The outbox holds each delivered line exactly once: parts follow each other without a gap.
 
 A file that its owner has taken away or cut is his; the next results begin another one.
 """
@@ -13,8 +13,8 @@ from storage.doctor.findings import Check, Finding, Kind, Severity
 
 _BLOCK_BYTES: Final = 4 << 20
 _WRITE_ANEW: Final = (
-    "The results are safe in results/ as long as retention keeps them: `obm results JOB --output FILE` "
-    "writes them anew, each once."
+    "The results are safe in results/ as long as retention keeps them: "
+    "`obm results JOB --output FILE` writes them anew, each once."
 )
 
 

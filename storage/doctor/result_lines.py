@@ -4,7 +4,7 @@ What of a result file is still delivered from, or has requests, must be there; r
 the others. The delivered lines are compared on the way with what stands in the outbox.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -78,6 +78,8 @@ class ResultFiles:
     def __init__(self, examination: Examination) -> None:
         self._examination = examination
         self._delivered = DeliveredLines(examination)
+        self.damaged: set[int] = set()
+        """The result files that are not as they were written."""
         self._ids: dict[Kind, list[str]] = {}
         self._counts: dict[Kind, int] = {}
 
@@ -115,7 +117,7 @@ class ResultFiles:
                     self._delivered.compare(rows)
                     seen.append(rows.select(*_KEY, "job_id", "destination_id"))
         except (OSError, ArrowException):
-            self._note(_MISSING, [f"result {result_id}"])
+            self._note(result_id, _MISSING, [f"result {result_id}"])
             return
         self._delivered.end()
         self._check_rows(result, expected, pl.concat(seen) if seen else None, size)
@@ -129,10 +131,11 @@ class ResultFiles:
             or size != result["bytes"]
             or places.n_unique() != places.height
         ):
-            self._note(_CHANGED, [f"result {result['result_id']}"])
+            self._note(result["result_id"], _CHANGED, [f"result {result['result_id']}"])
         absent = expected.join(places, on=_KEY, how="anti")
         if absent.height:
-            self._note(_NO_LINE, request_ids(self._examination, absent), absent.height)
+            names = request_ids(self._examination, absent)
+            self._note(result["result_id"], _NO_LINE, names, absent.height)
         if seen is not None:
             self._check_parts(result["result_id"], seen)
 
@@ -141,7 +144,7 @@ class ResultFiles:
         there = dict(lines.iter_rows())
         for part in self._delivered.parts_of(result_id):
             if part["rows"] != there.get(part["job_id"], 0):
-                self._note(_PART_ROWS, [f"part {part['part_id']}"])
+                self._note(result_id, _PART_ROWS, [f"part {part['part_id']}"])
 
     def _check_lines(self, result_id: int, rows: pl.DataFrame, expected: pl.DataFrame) -> None:
         ours = rows.join(expected, on=_KEY, suffix="_ledger")
@@ -154,13 +157,13 @@ class ResultFiles:
             | (kept_id != own_id.cast(pl.Binary))
             | ((result_id >= 0) & (pl.col("line").bin.size() != pl.col("result_bytes")))
         )
-        wrong = [
-            row["custom_id_ledger"] is not None and not self._is_right(result_id, row)
-            for row in doubtful.iter_rows(named=True)
-        ]
-        found = doubtful.filter(pl.Series(wrong, dtype=pl.Boolean))
+        wrong = [not self._is_right(result_id, row) for row in doubtful.iter_rows(named=True)]
+        found = doubtful.filter(pl.Series(wrong, dtype=pl.Boolean)).with_columns(
+            pl.col("custom_id_ledger").alias("custom_id")
+        )
         if found.height:
-            self._note(_OTHER_LINE, request_ids(self._examination, found), found.height)
+            names = request_ids(self._examination, found)
+            self._note(result_id, _OTHER_LINE, names, found.height)
 
     def _wire_ids(self) -> pl.Expr:
         return pl.format(f"{self._examination.installation}-{{}}-{{}}", "segment", "row_index")
@@ -180,7 +183,11 @@ class ResultFiles:
             return bool(msgspec.json.decode(line[row["id_start"] : row["id_end"]]) == wanted)
         return False
 
-    def _note(self, kind: Kind, ids: "list[str] | Any", count: int | None = None) -> None:
+    def _note(
+        self, result_id: int, kind: Kind, ids: Sequence[str], count: int | None = None
+    ) -> None:
+        if kind.check is Check.RESULT_LINES:
+            self.damaged.add(result_id)
         known = self._ids.setdefault(kind, [])
         known += list(ids)[: MOST_IDS - len(known)]
         self._counts[kind] = self._counts.get(kind, 0) + (len(ids) if count is None else count)
