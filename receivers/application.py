@@ -26,7 +26,7 @@ from receivers import (
 from receivers.answers import ApiError, answer_errors_in_one_shape, internal_error, send_error
 from receivers.authentication import Authentication
 from receivers.body_reading import ClientGone, send_error_early
-from receivers.browser_pages import LOGIN, LOGOUT, PAGES, is_of_dashboard
+from receivers.browser_pages import LOGIN, LOGOUT, PAGES, introduce, is_of_dashboard
 from receivers.browser_sessions import BrowserSessions
 from receivers.bulk_intake import BulkIntake
 from receivers.context import WebContext
@@ -135,6 +135,7 @@ class _PagesFirst:
         elif path in {LOGIN, LOGOUT} and scope["type"] == "http":
             await self._login(scope, receive, send)
         elif is_of_dashboard(path):
+            introduce(scope, scope["identity"])
             await self._dashboard(scope, receive, send)
         else:
             await self._others(scope, receive, send)

@@ -12,9 +12,7 @@ from receivers.browser_guard import is_loopback, is_same_origin, why_foreign
 from receivers.browser_pages import (
     LOGIN,
     LOGOUT,
-    introduce,
     is_file_of_page,
-    is_of_dashboard,
     is_page,
 )
 from receivers.browser_sessions import BrowserSessions
@@ -64,15 +62,13 @@ class Authentication:
             await self._serve_connection(scope, receive, send)
             return
         try:
-            identity = scope["identity"] = self._admitted(scope)
+            scope["identity"] = self._admitted(scope)
         except ApiError as refusal:
             if self._sessions and refusal.status == _UNAUTHORIZED and _is_looked_at(scope):
                 await lead_to_login(scope, send)
             else:
                 await send_error(send, refusal)
             return
-        if is_of_dashboard(scope["path"]):
-            introduce(scope, identity)
         await self._app(scope, receive, send)
 
     async def _serve_connection(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +88,6 @@ class Authentication:
         if not is_same_origin(scope["headers"]):
             await refuse_connection(receive, send)
             return
-        introduce(scope, identity)
         await serve_connection(self._app, scope, receive, send, is_allowed)
 
     def _admitted(self, scope: Scope) -> Identity:
