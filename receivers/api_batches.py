@@ -1,6 +1,6 @@
 """Batches over REST: what they are, their files, and what operators do to them."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import FileResponse, Response
@@ -27,13 +27,12 @@ from storage.batch_actions import (
     forget_batch,
     restart_batch,
 )
-from storage.batch_files import error_path, input_path, output_path
+from storage.batch_files import FILE_KINDS
 from storage.batch_queries import batch_in_full, batches_page
 
 router = APIRouter(tags=["batches"], responses=ERRORS)
 Context = Annotated[WebContext, Depends(web_context)]
 Actor = Annotated[str, Depends(actor)]
-_FILES: Final = {"input": input_path, "output": output_path, "error": error_path}
 
 
 @router.get("/api/batches", response_model=Page)
@@ -75,7 +74,7 @@ def download(
     context: Context, batch_id: Number, kind: Literal["input", "output", "error"]
 ) -> Response:
     """Return a file of a batch as it lies in the data directory."""
-    path = _FILES[kind](context.directory, batch_id)
+    path = FILE_KINDS[kind](context.directory, batch_id)
     if not path.is_file():
         raise not_found(f"the {kind} file of batch {batch_id} is not here (any more)")
     return FileResponse(path, media_type=NDJSON, filename=f"batch-{batch_id:06d}-{kind}.jsonl")

@@ -7,7 +7,7 @@ time, byte for byte the same.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -38,6 +38,20 @@ def output_path(directory: DataDirectory, batch_id: int) -> Path:
 def error_path(directory: DataDirectory, batch_id: int) -> Path:
     """Return where the downloaded error file of a batch is kept."""
     return batch_folder(directory, batch_id) / "error.jsonl"
+
+
+FILE_KINDS: Final = {"input": input_path, "output": output_path, "error": error_path}
+
+
+def batch_files_here(directory: DataDirectory, batch_id: int) -> dict[str, int]:
+    """Return the size in bytes of each file of a batch that is on this machine, by its kind."""
+    sizes = {}
+    for kind, path_of in FILE_KINDS.items():
+        try:
+            sizes[kind] = path_of(directory, batch_id).stat().st_size
+        except FileNotFoundError:
+            continue
+    return sizes
 
 
 def odd_lines_path(directory: DataDirectory, batch_id: int) -> Path:

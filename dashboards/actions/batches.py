@@ -1,7 +1,8 @@
 """What operators do to batches."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from dashboards.performing import Deed, Outcome
 from dashboards.theme import Tone
@@ -65,6 +66,15 @@ def redeliver_failed(batch_ids: Sequence[int]) -> Deed:
         return Outcome(text=f"{count_of(sum(counts), 'result')} on the way again.")
 
     return deed
+
+
+BY_NAME: Final[Mapping[str, Callable[[Sequence[int]], Deed]]] = {
+    "cancel": cancel,
+    "restart": restart,
+    "redeliver": redeliver_failed,
+    "forget": forget,
+}
+"""What the buttons of batches do, by their `data-act`."""
 
 
 def _each(batch_ids: Sequence[int], verb: _Verb, done: str) -> Deed:

@@ -201,7 +201,7 @@ async def _one(desk: Desk, event: Event, *, kind: str) -> None:
     facts = await desk.site.live.in_thread(
         partial(desk.site.live.reading, partial(_facts, desk=desk, batch_ids=batch_ids))
     )
-    deed = _DEEDS[kind](batch_ids)
+    deed = actions.BY_NAME[kind](batch_ids)
     await desk.confirm_and_perform(question_about(kind, facts), deed)
 
 
@@ -232,13 +232,6 @@ async def _send_now(desk: Desk, event: Event) -> None:
     await desk.perform(actions.send_lane(int(event.id)))
 
 
-_DEEDS: Final = {
-    "cancel": actions.cancel,
-    "restart": actions.restart,
-    "redeliver": actions.redeliver_failed,
-    "forget": actions.forget,
-}
-
 PAGE: Final = Page(
     menu="batches",
     title="Batches",
@@ -249,7 +242,7 @@ PAGE: Final = Page(
     ),
     tiles={"filters": filters, "gathering": gathering_tile, "rows": rows},
     deeds={
-        **{kind: partial(_one, kind=kind) for kind in _DEEDS},
+        **{kind: partial(_one, kind=kind) for kind in actions.BY_NAME},
         "send": _send_now,
     },
 )

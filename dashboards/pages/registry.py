@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dashboards.page import Page
-from dashboards.pages import batches, find, missing, overview
+from dashboards.pages import batch, batches, find, missing, overview
 from dashboards.places import Place
 
 LISTS: Final[Mapping[str, Page]] = {
@@ -14,7 +14,9 @@ LISTS: Final[Mapping[str, Page]] = {
 }
 """By the first part of the address: `/ui/batches`."""
 
-DETAILS: Final[Mapping[str, Page]] = {}
+DETAILS: Final[Mapping[str, Page]] = {
+    "batches": batch.PAGE,
+}
 """By the first part of an address with an id: `/ui/batches/12`."""
 
 
