@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receivers.answers import ApiError, api_error, send_error
 from receivers.context import WebContext
+from storage.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +56,11 @@ class Dashboard:
         from dashboards.context import DashboardContext  # noqa: PLC0415 - loads Panel
         from dashboards.mount import mount  # noqa: PLC0415 - loads Panel
 
+        settings, directory = self._context.settings, self._context.directory
+        # Pages read a copy of the ledger: there must be one, also before the pipeline has started.
+        Ledger.open(directory, memory_bytes=settings.ledger_memory_bytes)
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-        mount(
-            app,
-            DashboardContext(settings=self._context.settings, directory=self._context.directory),
-        )
+        mount(app, DashboardContext(settings=settings, directory=directory))
         return app
 
 
