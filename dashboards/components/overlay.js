@@ -47,9 +47,10 @@ function show_toast(overlay, toast) {
 function show_dialog(overlay) {
   const {model} = overlay
   overlay.root.querySelector("dialog.asked")?.close()
-  if (!model.dialog.html) { return }
-  open_dialog(overlay, "asked", model.dialog.html, (values) => {
-    model.answer = {number: model.dialog.number, given: values !== null, values: values ?? {}}
+  const {html, number} = model.dialog
+  if (!html) { return }
+  open_dialog(overlay, "asked", html, (values) => {
+    model.answer = {number, given: values !== null, values: values ?? {}}
   })
 }
 

@@ -7,12 +7,13 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+import web_process
 from axe_playwright_python.sync_playwright import Axe
 from dashboard_visits import BeginVisit, fill
 from playwright.sync_api import Page, expect
-from web_process import start
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dashboard_visits import Guarded
@@ -124,26 +125,23 @@ def test_the_box_in_the_bar_opens_what_is_called_so(visit: BeginVisit, open_web:
     heading(page, "Overview")
 
 
-def test_an_open_page_comes_back_after_a_restart(visit: BeginVisit, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    fill(data)
-    web = start(data, "--only", "dashboard")
-    try:
-        begun = visit(web)
-        page = begun.page(f"{web.url}/ui/batches?tab=active")
-        page.locator('tr[data-id="2"]').wait_for()
-        web.stop(signal.SIGKILL)
-        expect(page.get_by_text("The server does not answer")).to_be_visible()
-        with page.expect_navigation():
-            again = start(data, "--only", "dashboard", OBM_PORT=web.port)
-        page.locator('tr[data-id="2"]').wait_for()
-        expect(page).to_have_url(re.compile(r"\?tab=active$"))
-        begun.troubles.clear()  # the browser complains of the connections that it lost
-        again.stop()
-    finally:
-        for one in (web, locals().get("again")):
-            if one is not None and one.process.poll() is None:
-                one.process.kill()
+def test_an_open_page_comes_back_after_a_restart(
+    visit: BeginVisit, start_dashboard: Callable[[], Web], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    fill(tmp_path / "data")
+    web = start_dashboard()
+    begun = visit(web)
+    page = begun.page(f"{web.url}/ui/batches?tab=active")
+    page.locator('tr[data-id="2"]').wait_for()
+    web.stop(signal.SIGKILL)
+    expect(page.get_by_text("The server does not answer")).to_be_visible()
+    monkeypatch.setattr(web_process, "free_port", lambda: web.port)
+    with page.expect_navigation():
+        start_dashboard()
+    page.locator('tr[data-id="2"]').wait_for()
+    expect(page).to_have_url(re.compile(r"\?tab=active$"))
+    begun.troubles.clear()  # the browser complains of the connections that it lost
 
 
 @pytest.mark.parametrize("path", PAGES)
