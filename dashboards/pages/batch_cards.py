@@ -139,21 +139,23 @@ def _tokens(count: int | None) -> str:
 
 def delivery(batch: Batch) -> Html:
     """Return what became of its results on their way out."""
-    counts = dict(batch["deliveries"])
+    counts = batch["deliveries"]
     if not sum(counts.values()):
         text = "Its results are delivered as soon as it is collected."
         return card("Delivery", html('<p class="muted">{}</p>', text))
-    counts["delivery failed"] = counts.pop("exhausted")
     return card("Delivery", stacked_bar(counts, label="Results"))
 
 
 def requests(batch: Batch) -> Html:
     """Return its requests by state, with links to them."""
     number_of = batch["batch_id"]
-    listed = join(
-        html(
-            '<li><a href="{}">{} {}</a></li>',
-            link("requests", batch=number_of, state=state), number(count), state,
+    listed = facts(
+        (
+            state.capitalize(),
+            html(
+                '<a href="{}">{}</a>',
+                link("requests", batch=number_of, state=state), number(count),
+            ),
         )
         for state, count in batch["request_states"].items()
     )  # fmt: skip
@@ -168,4 +170,4 @@ def requests(batch: Batch) -> Html:
     every = html(
         '<a class="button small" href="{}">View requests</a>', link("requests", batch=number_of)
     )
-    return card("Requests", html('<ul class="plain">{}</ul>{}', listed, again), more=every)
+    return card("Requests", html("{}{}", listed, again), more=every)

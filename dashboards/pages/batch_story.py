@@ -59,8 +59,9 @@ def _told(done: Sequence[tuple[str, datetime]]) -> list[Step]:
     told = []
     before: datetime | None = None
     for word, at in done:
-        taken = "" if before is None else f"after {duration((at - before).total_seconds())}"
-        told.append(Step(title=word, at=at, note=taken))
+        seconds = 0.0 if before is None else (at - before).total_seconds()
+        note = f"after {duration(seconds)}" if seconds >= 1 else ""
+        told.append(Step(title=word, at=at, note=note))
         before = at
     return told
 
@@ -90,9 +91,13 @@ def why_waiting(waiting: Mapping[str, Any]) -> tuple[Html, Tone, Html]:
         limit=compact(waiting["token_limit"]), source=waiting["limit_source"],
         status=waiting["provider_status"] or "submitted", model=waiting["model"],
         when=age(when, kind="in") if when else Html("at the next look"),
-        checked=age(waiting["next_poll_at"], kind="in") if waiting["next_poll_at"] else EMPTY,
+        checked=_next_check(waiting["next_poll_at"]),
     )  # fmt: skip
     return told, _TONES.get(waiting["reason"], "info"), _remedy(waiting["reason"])
+
+
+def _next_check(at: datetime | None) -> Html:
+    return EMPTY if at is None else html("Next check {}.", age(at, kind="in"))
 
 
 _WHY: Final[Mapping[str, str]] = {
@@ -105,7 +110,7 @@ _WHY: Final[Mapping[str, str]] = {
         "It needs {tokens} tokens; other batches of {model} hold {others} of the {limit} that may "
         "be enqueued (limit: {source})."
     ),
-    "provider": "The provider works on it ({status}): up to 24 hours. Next check {checked}.",
+    "provider": "The provider works on it ({status}): up to 24 hours. {checked}",
 }
 _TONES: Final[Mapping[str, Tone]] = {
     "account": "error", "paused": "warning", "retry": "warning", "backoff": "warning",
