@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from storage.ledger import Transaction, now
 from storage.reports.audit import AuditFilter, audit_view
 from storage.reports.batch import batch_report
 from storage.reports.batches import BatchFilter, batches_view
-from storage.reports.catalogue import REPORTS, ReportQuery, run_report
+from storage.reports.catalogue import REPORTS, Report, ReportQuery, run_report
 from storage.reports.deliveries import DeliveryFilter, attempts_view, deliveries_view
 from storage.reports.jobs import JobFilter, job_report, jobs_view
 from storage.reports.paging import PageChoice
@@ -54,13 +55,10 @@ def _looks() -> dict[str, Look]:
     terms = Terms.of(Settings(_env_file=None))
     until = now()
     looks: dict[str, Look] = {
-        name: lambda reader, report=report: run_report(reader, report, ReportQuery(), terms)
-        for name, report in REPORTS.items()
+        name: partial(_ask, report, terms) for name, report in REPORTS.items()
     }
     for name, wanted, choice in _REQUEST_PAGES:
-        looks[f"requests: {name}"] = lambda reader, wanted=wanted, choice=choice: requests_view(
-            reader, wanted, choice
-        )
+        looks[f"requests: {name}"] = partial(requests_view, wanted=wanted, choice=choice)
     first = PageChoice()
     busy = DeliveryFilter(failed_only=True, job="job 3", since=until - timedelta(days=7))
     return looks | {
@@ -75,6 +73,10 @@ def _looks() -> dict[str, Look]:
         "attempts: filtered": lambda r: attempts_view(r, busy, first),
         "audit": lambda r: audit_view(r, AuditFilter(text="collected"), first),
     }
+
+
+def _ask(report: Report, terms: Terms, reader: Transaction) -> Any:
+    return run_report(reader, report, ReportQuery(), terms)
 
 
 _FIRST: Final = PageChoice()

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final, Self
 
+from batching.lifecycle import DeliveryState
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestFilter:
@@ -69,16 +71,26 @@ _TESTS: Final = {
     "error_code": "requests.error_code = ?",
     "batch_id": "requests.batch_id = ?",
     "custom_id_prefix": "starts_with(requests.custom_id, ?)",
-    "custom_id_part": "contains(lower(requests.custom_id), lower(?))",
     "since": "requests.accepted_at >= ?::TIMESTAMP",
     "until": "requests.accepted_at < ?::TIMESTAMP",
 }
+# The side of the deliveries leads: those in a state other than delivered are few.
 _DELIVERY: Final = """
-((requests.destination_id <> 0 AND (requests.segment, requests.row_index, requests.result_id) IN
-    (SELECT (segment, row_index, result_id) FROM deliveries WHERE state = ?))
-OR (requests.destination_id = 0 AND (requests.job_id, requests.result_id) IN
-    (SELECT (job_id, result_id) FROM parts WHERE state = ?)))
+requests.rowid {is_in} (
+    SELECT request.rowid FROM requests AS request JOIN deliveries AS pushed
+        ON pushed.segment = request.segment AND pushed.row_index = request.row_index
+        AND pushed.result_id = request.result_id
+    WHERE request.destination_id <> 0 AND pushed.{test}
+    UNION ALL
+    SELECT request.rowid FROM requests AS request JOIN parts AS part
+        ON part.job_id = request.job_id AND part.result_id = request.result_id
+    WHERE request.destination_id = 0 AND part.{test})
 """
+_HAS_STATE: Final = _DELIVERY.format(is_in="IN", test="state = ?")
+# Every result has its delivery, so those are left that are in no other state.
+_DELIVERED: Final = "(requests.result_id IS NOT NULL AND {})".format(
+    _DELIVERY.format(is_in="NOT IN", test="state <> 'delivered'")
+)
 _PLACES: Final = (
     "(requests.segment, requests.row_index) IN "
     "(SELECT (unnest(?::INTEGER[]), unnest(?::INTEGER[])))"
@@ -92,12 +104,23 @@ def condition_of(wanted: RequestFilter) -> Condition:
         value = getattr(wanted, name)
         if value is not None:
             found = found.also(test, value)
-    if wanted.delivery_state is not None:
-        found = found.also(_DELIVERY, wanted.delivery_state, wanted.delivery_state)
+    if wanted.delivery_state == DeliveryState.DELIVERED:
+        found = found.also(_DELIVERED)
+    elif wanted.delivery_state is not None:
+        found = found.also(_HAS_STATE, wanted.delivery_state, wanted.delivery_state)
+    if wanted.custom_id_part is not None:
+        found = found.also("requests.custom_id ILIKE ? ESCAPE '!'", _holding(wanted.custom_id_part))
     if wanted.places is not None:
         segments, rows = [s for s, _ in wanted.places], [r for _, r in wanted.places]
         found = found.also(_PLACES, segments, rows)
     return found
+
+
+def _holding(text: str) -> str:
+    """Return the pattern of what holds this text."""
+    for special in "!%_":
+        text = text.replace(special, f"!{special}")
+    return f"%{text}%"
 
 
 def _short(value: object) -> str:

@@ -67,7 +67,10 @@ def requests_under(
 ) -> list[dict[str, Any]]:
     """Return the requests under a condition, in an order of columns of `requests`."""
     # What is shown beside a request is looked up for the few of the page only.
-    few = f"(SELECT * FROM requests WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?)"
+    few = (
+        "(SELECT * FROM requests WHERE rowid IN (SELECT rowid FROM requests "
+        f"WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?))"
+    )
     rows = reader.rows(
         _REQUEST.format(requests=few) + f"ORDER BY {order}",
         *condition.parameters, most, offset,

@@ -39,13 +39,14 @@ _JOBS: Final = """
     (requests - pending - batched) / nullif(requests, 0) AS done_share
 FROM jobs
 LEFT JOIN (
-    SELECT job_id, count(*) AS requests,
-        count(*) FILTER (WHERE state = 'pending') AS pending,
-        count(*) FILTER (WHERE state = 'batched') AS batched,
-        count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
-        count(*) FILTER (WHERE state = 'failed') AS failed,
-        count(*) FILTER (WHERE state = 'cancelled') AS cancelled
-    FROM requests GROUP BY job_id) AS counts USING (job_id)
+    SELECT job_id, sum(n)::BIGINT AS requests,
+        coalesce(sum(n) FILTER (WHERE state = 'pending'), 0)::BIGINT AS pending,
+        coalesce(sum(n) FILTER (WHERE state = 'batched'), 0)::BIGINT AS batched,
+        coalesce(sum(n) FILTER (WHERE state = 'succeeded'), 0)::BIGINT AS succeeded,
+        coalesce(sum(n) FILTER (WHERE state = 'failed'), 0)::BIGINT AS failed,
+        coalesce(sum(n) FILTER (WHERE state = 'cancelled'), 0)::BIGINT AS cancelled
+    FROM (SELECT job_id, state, count(*) AS n FROM requests GROUP BY job_id, state)
+    GROUP BY job_id) AS counts USING (job_id)
 LEFT JOIN (
     SELECT job_id, sum(rows) FILTER (WHERE state = 'delivered')::BIGINT AS delivered,
         sum(rows) FILTER (WHERE state = 'pending')::BIGINT AS undelivered,

@@ -45,15 +45,18 @@ def requests_view(
     The states are counted under the rest of the filter. With the `newest` of an earlier answer,
     later requests are left out, so that the page stands still; `newer_requests` counts them.
     """
-    if newest is None:
-        newest = newest_place(reader)
     states = _states(reader, _up_to(condition_of(replace(wanted, state=None)), newest))
     rows = requests_under(
         reader, _up_to(condition_of(wanted), newest), order=_order(choice),
         most=choice.limit, offset=choice.offset,
     )  # fmt: skip
     count = states.get(wanted.state, 0) if wanted.state else sum(states.values())
-    return {"rows": rows, "count": count, "states": states, "newest": newest}
+    return {
+        "rows": rows,
+        "count": count,
+        "states": states,
+        "newest": newest or newest_place(reader),
+    }
 
 
 def newer_requests(reader: Transaction, wanted: RequestFilter, newest: Place | None) -> int:

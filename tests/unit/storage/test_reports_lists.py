@@ -164,6 +164,8 @@ def test_requests_are_counted_by_state_under_the_rest_of_the_filter(known: Store
     ("wanted", "expected"),
     [
         ({"custom_id_part": "E-1"}, ["three-1", "one-1"]),
+        ({"custom_id_part": "e_1"}, []),
+        ({"custom_id_part": "!"}, []),
         ({"delivery_state": "exhausted"}, ["two-1"]),
         ({"delivery_state": "delivered", "job": "two"}, ["two-0"]),
         ({"delivery_state": "delivered", "job": "one", "state": "failed"}, ["one-0"]),
