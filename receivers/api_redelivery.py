@@ -90,7 +90,10 @@ def redeliver_failed_of_batch(context: Context, who: Actor, batch_id: Number) ->
 
 @router.post("/api/deliveries/redeliver", status_code=202)
 def redeliver_chosen(context: Context, who: Actor, chosen: Chosen) -> Deliveries:
-    """Bring again what is chosen."""
+    """Bring again what is chosen; refused if that would be everything."""
+    if not chosen.model_dump(exclude_defaults=True):
+        detail = "say which: job, batch, target, since, until, or failed_only"
+        raise api_error(422, "nothing_chosen", "Invalid Request", detail)
     selection = Selection(**chosen.model_dump(exclude={"failed_only"}))
     return _again(context, selection, who, failed_only=chosen.failed_only)
 

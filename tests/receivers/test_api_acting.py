@@ -76,6 +76,13 @@ def test_what_is_not_there_cannot_be_acted_on(api_web: Web, path: str) -> None:
     assert "nobody" in problem["detail"] or "4711" in problem["detail"]
 
 
+def test_everything_is_not_brought_again_by_leaving_the_choice_out(api_web: Web) -> None:
+    answer = api_web.client.post("/api/deliveries/redeliver", json={})
+    (problem,) = answer.json()["errors"]
+    assert (answer.status_code, problem["code"]) == (422, "nothing_chosen")
+    assert "job, batch, target" in problem["detail"]
+
+
 @pytest.mark.parametrize("chosen", [{"job": "nobody"}, {"batch": 4711}])
 def test_a_choice_for_redelivery_names_what_there_is(
     api_web: Web, api_store: Store, chosen: dict[str, object]
