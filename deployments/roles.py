@@ -149,6 +149,7 @@ def _welcome(directory: DataDirectory, server: PrefectServer | None) -> None:
         f"[bold]OpenAI Batch Manager {product_version()}[/] is running.\n"
         f"  Put request files into  {directory.inbox}\n"
         f"  Results appear in       {directory.outbox}\n"
+        f"  Dashboard               {_web_url(directory)}/ui\n"
         f"  API, with a page to try {_web_url(directory)}/api/swaggerui\n"
         f"  Runs and schedules      {prefect}\n"
         f"  All data is kept in     {directory.root}\n"

@@ -118,13 +118,14 @@ class _Server(uvicorn.Server):
         """Begin to serve."""
         await super().startup(sockets=sockets)
         self._url = _url_of(self._context.settings.host, sockets)
-        logger.info("the API answers at %s, its page is %s/api/swaggerui", self._url, self._url)
+        logger.info("the API and the dashboard answer at %s", self._url)
         self._besides = [asyncio.create_task(beside()) for beside in self._begin]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End uploads and waiting, finish the other requests, hand the log over."""
         self._context.health.report("stopping")
         self._context.uploads.stop()
+        self._context.estimates.stop()
         self._context.results.stop()
         await super().shutdown(sockets=sockets)
         for task in self._besides:
