@@ -1,7 +1,6 @@
 """The menu and the bar above every page, as HTML."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from dashboards.markup import EMPTY, Html, attributes, html, join
@@ -105,7 +104,7 @@ def _chip(look: Look, role: str, words: str) -> Html:
 
 
 def _since(health: Health, words: str) -> str:
-    moment: datetime = health.written_at if words.startswith("last") else health.since
+    moment = health.written_at if words.startswith("last") else health.since
     answers = ", ".join(
         f"{system} answered {at:%H:%M:%S}" for system, at in health.last_answers.items()
     )
@@ -148,13 +147,14 @@ def _user(visitor: Visitor) -> Html:
     role = "operator" if visitor.may_operate else "viewer"
     leave = (
         Html(
-            '<form method="post" action="/ui/logout"><button class="button quiet">Log out</button></form>'
+            '<form method="post" action="/ui/logout">'
+            '<button class="button quiet">Log out</button></form>'
         )
         if visitor.name != "local"
         else EMPTY
     )
     return html(
-        '<details id="user"><summary aria-label="{name}, {role}"><span class="avatar">{letter}</span>'
-        '</summary><div><b>{name}</b><span class="muted">{role}</span>{leave}</div></details>',
+        '<details id="user"><summary aria-label="{name}, {role}">'
+        '<span class="avatar">{letter}</span></summary><div><b>{name}</b><span class="muted">{role}</span>{leave}</div></details>',
         name=visitor.name, role=role, letter=visitor.name[:1].upper(), leave=leave,
     )  # fmt: skip

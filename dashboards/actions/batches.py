@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dashboards.performing import Deed, Outcome
-from dashboards.theme import Tone
 from dashboards.wording import count_of
 from storage.batch_actions import (
     BatchAction,
@@ -17,6 +16,9 @@ from storage.batch_actions import (
 )
 from storage.ledger import Ledger
 from storage.redelivery import Selection, redeliver
+
+if TYPE_CHECKING:
+    from dashboards.theme import Tone
 
 _Verb = Callable[..., BatchAction | None]
 

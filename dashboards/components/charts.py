@@ -176,7 +176,7 @@ def _bar_series(
         for row in rows
     ]
     return {
-        "type": "bar", "name": words, "stack": "all", 
+        "type": "bar", "name": words, "stack": "all",
         "itemStyle": {"color": colour, "opacity": _BAR_OPACITY},
         "barCategoryGap": "22%", "data": points,
     }  # fmt: skip

@@ -39,21 +39,24 @@ def state_badge(batch: Mapping[str, Any]) -> Html:
 
 def waiting_words(batch: Mapping[str, Any]) -> Html:
     """Return why a batch does not move on, or what became of it; nothing if all is plain."""
-    if batch["state"] == "failed":
-        return html("{}", batch["fault_message"] or batch["fault_code"] or "")
     if BatchState(batch["state"]) in FINAL_BATCH_STATES:
-        if batch.get("exhausted"):
-            return html("{} dead letters", number(batch["exhausted"]))
-        if batch.get("returned"):
-            return html("{} did not run and go again", number(batch["returned"]))
-        return EMPTY
+        return _ending(batch)
+    until = age(batch["not_before"], kind="in") if batch["not_before"] else Html("now")
     if batch["failures"]:
-        next_try = age(batch["not_before"], kind="in") if batch["not_before"] else Html("now")
-        return html("Backoff, try {}, next {}", batch["failures"] + 1, next_try)
+        return html("Backoff, try {}, next {}", batch["failures"] + 1, until)
     if batch["token_refusals"] and batch["state"] == "uploaded":
-        until = age(batch["not_before"], kind="in") if batch["not_before"] else EMPTY
         return html("No room for its tokens, again {}", until)
     return html("{}", batch["provider_status"] if batch["state"] == "submitted" else "")
+
+
+def _ending(batch: Mapping[str, Any]) -> Html:
+    if batch["state"] == "failed":
+        return html("{}", batch["fault_message"] or batch["fault_code"] or "")
+    if batch.get("exhausted"):
+        return html("{} dead letters", number(batch["exhausted"]))
+    if batch.get("returned"):
+        return html("{} did not run and go again", number(batch["returned"]))
+    return EMPTY
 
 
 def batch_actions(batch: Mapping[str, Any]) -> list[Action]:
@@ -93,19 +96,7 @@ _QUESTIONS: Final = {
 
 def _consequence(kind: str, batches: Sequence[Mapping[str, Any]], requests: str) -> str:
     if kind == "cancel":
-        possible = [batch for batch in batches if batch["state"] in _CANCELLABLE]
-        done = sum(batch["provider_completed"] or 0 for batch in possible)
-        left = sum(batch["requests"] for batch in possible) - done
-        skipped = len(batches) - len(possible)
-        return (
-            f"OpenAI is asked to stop: {count_of(left, 'request')} will not run and end as "
-            f"cancelled. {count_of(done, 'request')} already answered are paid, kept and delivered."
-            + (
-                f" {count_of(skipped, 'batch', 'batches')} ended already and stay."
-                if skipped
-                else ""
-            )
-        )
+        return _cancelled(batches)
     if kind == "restart":
         return (
             f"Up to {requests} that failed with the batch go into a new one. If OpenAI ran some "
@@ -121,3 +112,19 @@ def _consequence(kind: str, batches: Sequence[Mapping[str, Any]], requests: str)
         f"The copies of input, output and error files ({requests}) are deleted from this "
         "machine. Results and what was delivered stay."
     )
+
+
+def _cancelled(batches: Sequence[Mapping[str, Any]]) -> str:
+    possible = [batch for batch in batches if batch["state"] in _CANCELLABLE]
+    done = sum(batch["provider_completed"] or 0 for batch in possible)
+    left = sum(batch["requests"] for batch in possible) - done
+    skipped = len(batches) - len(possible)
+    sentences = ["OpenAI is asked to stop."]
+    if left:
+        sentences.append(f"{count_of(left, 'request')} will not run and end as cancelled.")
+    if done:
+        sentences.append(f"{count_of(done, 'request')} already answered: paid, kept, delivered.")
+    if skipped:
+        ended = count_of(skipped, "batch", "batches")
+        sentences.append(f"Left alone, because already ended: {ended}.")
+    return " ".join(sentences)

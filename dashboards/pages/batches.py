@@ -160,9 +160,8 @@ def gathering_tile(look: Look) -> Html:
 
 
 def _lane(lane: Mapping[str, Any], *, may_operate: bool) -> Html:
-    what = f"{count_of(lane['requests'], 'request')} · {size(lane['bytes'])} · " + (
-        f"{compact(lane['tokens'])} tokens"
-    )
+    sizes = f"{size(lane['bytes'])} · {compact(lane['tokens'])} tokens"
+    what = f"{count_of(lane['requests'], 'request')} · {sizes}"
     send = (
         Html('<button type="button" class="button small primary" data-act="send">Send now</button>')
         if may_operate and not lane["flush_requested"]

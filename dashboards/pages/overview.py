@@ -56,7 +56,7 @@ def welcome(look: Look) -> Html:
     return html(
         '<section class="card"><header><h2>Send your first requests</h2></header>'
         '<div class="grid two"><div>{}</div><div class="grid"><p><b>Or send one from a shell.</b> '
-        "It is answered as soon as it is safely stored; its result comes when its batch is done.</p>"
+        "It is answered once it is safely stored; its result comes when its batch is done.</p>"
         '{}<p class="muted">Or put a file of requests into <code>{}</code>: one JSON object a '
         "line, as OpenAI describes for batches.</p></div></div></section>",
         drop_zone(), code(command, label="the command"), look.site.directory.inbox,
@@ -213,7 +213,7 @@ _ATTENTION: Final[Mapping[str, tuple[str, Tone]]] = {
     "account_trouble": ("The provider refuses the account", "error"),
     "batch_failed": ("Batch {id} failed", "error"),
     "destination_disabled": ("{subject} is disabled", "error"),
-    "dead_letters": ("{count} results could not be delivered to {id}", "error"),
+    "dead_letters": ("{id}: {count} results not delivered", "error"),
     "destination_failing": ("{id} is failing", "warning"),
     "batch_retried": ("Batch {id} is tried again", "warning"),
     "batch_resubmitted": ("{count} requests of batch {id} did not run and go again", "info"),
@@ -230,7 +230,7 @@ def attention_tile(look: Look) -> Html:
     found = attention_list(look.reader, at=look.at)
     if not found:
         body = html(
-            '<p class="muted">{} Nothing needs you: no batch failed, every destination answers.</p>',
+            '<p class="muted">{} Nothing needs you: no batch failed, all destinations answer.</p>',
             icon("check"),
         )
     else:
@@ -325,8 +325,8 @@ PAGE: Final = Page(
         '<div class="page"><h1 class="unseen">Overview</h1><div data-tile="welcome"></div>'
         '<div data-tile="figures"></div><div data-tile="pipeline"></div>'
         '<div class="grid wide"><div data-tile="outcomes"></div>'
-        '<div class="grid last-grows"><div data-tile="capacity"></div><div data-tile="attention"></div></div>'
-        '</div><div class="grid two"><div data-tile="waits"></div><div data-tile="failures"></div>'
+        '<div class="grid last-grows"><div data-tile="capacity"></div>'
+        '<div data-tile="attention"></div></div></div><div class="grid two"><div data-tile="waits"></div><div data-tile="failures"></div>'
         "</div></div>"
     ),
     tiles={

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from dashboard_visits import BeginVisit
 from factories import Store, chat_lines
 from playwright.sync_api import Locator, Page, expect
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dashboard_visits import BeginVisit
     from web_process import Web
 
 

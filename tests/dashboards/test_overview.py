@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dashboard_visits import BeginVisit
 from factories import Store
 from playwright.sync_api import expect
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dashboard_visits import BeginVisit
     from web_process import Web
 
 

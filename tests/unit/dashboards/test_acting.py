@@ -65,7 +65,9 @@ def test_a_right_that_was_taken_away_ends_at_once(site: Site) -> None:
     create_token(site.directory, name="anna", scopes=[Scope.READ, Scope.OPERATE])
     anna = Visitor(name="anna", scopes=frozenset({Scope.READ, Scope.OPERATE}))
     assert may_still(site.directory, anna, Scope.OPERATE)
-    assert not may_still(site.directory, OPERATOR, Scope.OPERATE)  # he came before there were tokens
+    assert not may_still(
+        site.directory, OPERATOR, Scope.OPERATE
+    )  # he came before there were tokens
     revoke_token(site.directory, "anna")
     assert not may_still(site.directory, anna, Scope.OPERATE)
 
@@ -92,9 +94,7 @@ def test_a_deed_that_breaks_is_an_outcome_and_no_error(site: Site) -> None:
     assert "/secret" not in outcome.text
 
 
-def test_the_outcome_counts_what_was_done_and_what_was_left_alone(
-    site: Site, store: Store
-) -> None:
+def test_the_outcome_counts_what_was_done_and_what_was_left_alone(site: Site, store: Store) -> None:
     store.bring_to(store.claim(), BatchState.SUBMITTED)
     done = asyncio.run(perform(batches.cancel([1]), site=site, visitor=OPERATOR))
     assert done == Outcome(text="Cancel of batch 1 requested (3 requests).")
@@ -119,7 +119,7 @@ def test_a_question_says_what_is_lost_and_what_is_kept(store: Store) -> None:
     asked = question_about("cancel", [batch])
     assert asked.title == "Cancel batch 1?"
     assert "2 requests will not run" in asked.text
-    assert "1 request already answered are paid" in asked.text
+    assert "1 request already answered: paid" in asked.text
 
 
 def test_however_many_ask_it_is_read_once_until_the_ledger_changes(
