@@ -155,6 +155,7 @@ def _user(visitor: Visitor) -> Html:
     )
     return html(
         '<details id="user"><summary aria-label="{name}, {role}">'
-        '<span class="avatar">{letter}</span></summary><div><b>{name}</b><span class="muted">{role}</span>{leave}</div></details>',
+        '<span class="avatar">{letter}</span></summary><div><b>{name}</b>'
+        '<span class="muted">{role}</span>{leave}</div></details>',
         name=visitor.name, role=role, letter=visitor.name[:1].upper(), leave=leave,
     )  # fmt: skip

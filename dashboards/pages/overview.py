@@ -326,7 +326,8 @@ PAGE: Final = Page(
         '<div data-tile="figures"></div><div data-tile="pipeline"></div>'
         '<div class="grid wide"><div data-tile="outcomes"></div>'
         '<div class="grid last-grows"><div data-tile="capacity"></div>'
-        '<div data-tile="attention"></div></div></div><div class="grid two"><div data-tile="waits"></div><div data-tile="failures"></div>'
+        '<div data-tile="attention"></div></div></div><div class="grid two">'
+        '<div data-tile="waits"></div><div data-tile="failures"></div>'
         "</div></div>"
     ),
     tiles={
