@@ -11,6 +11,7 @@ from receivers.browser_guard import is_loopback
 from receivers.context import ROLE, build_context
 from receivers.serving import end_cleanly_on_signals, listen, serve
 from storage.directory import DataDirectory
+from storage.held_files import remove_forgotten_files
 from storage.intake_log import seal_abandoned_logs
 from storage.uploaded_files import remove_abandoned_uploads
 
@@ -39,6 +40,7 @@ def run_web(settings: Settings, only: Part | None = None) -> int:
         context.health.report("starting")
         seal_abandoned_logs(directory)
         remove_abandoned_uploads(directory)
+        remove_forgotten_files(directory)
         context.known_ids.load()
         dashboard = None if only is Part.API else Dashboard(context)
         besides = [] if dashboard is None else [dashboard.run]

@@ -1,14 +1,17 @@
 """The figures of the dashboard over REST: each one by its name."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
 from pydantic import BaseModel
 
 from batching.errors import BadInput
 from receivers.answers import api_error
 from receivers.context import WebContext, web_context
+from receivers.figures_csv import figures_csv
 from receivers.paging import Name, Since, Word, not_found, reading
 from receivers.views import ERRORS
 from storage.reports.catalogue import REPORTS, ReportQuery, report_named, run_report
@@ -42,6 +45,13 @@ class StatsAnswer(BaseModel):
     """null before anything was taken in."""
 
 
+class StatsFormat(StrEnum):
+    """What figures come as."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
 @router.get("/api/stats")
 def list_stats() -> StatsList:
     """Return the reports with what they say and their parameters."""
@@ -57,7 +67,11 @@ def list_stats() -> StatsList:
     )
 
 
-@router.get("/api/stats/{name}")
+@router.get(
+    "/api/stats/{name}",
+    response_model=StatsAnswer,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
 def show_stats(
     *,
     context: Context,
@@ -68,7 +82,10 @@ def show_stats(
     model: Word = None,
     job: Word = None,
     limit: Annotated[int | None, Query(ge=1, le=1_000)] = None,
-) -> StatsAnswer:
+    format: Annotated[  # noqa: A002 - the name of the parameter in the address
+        StatsFormat, Query(description="`csv` has a row for each piece, empty where unknown")
+    ] = StatsFormat.JSON,
+) -> StatsAnswer | Response:
     """Return what a report says; times are in UTC, money in USD, null is unknown."""
     report = report_named(name)
     if report is None:
@@ -82,6 +99,9 @@ def show_stats(
             data = run_report(reader, report, query, _terms(context)) if reader else None
         except BadInput as error:
             raise api_error(422, "invalid_parameter", "Invalid value", str(error)) from None
+    if format is StatsFormat.CSV:
+        headers = {"Content-Disposition": f'attachment; filename="{report.name}.csv"'}
+        return Response(figures_csv(data), media_type="text/csv", headers=headers)
     return StatsAnswer(name=name, as_of=as_of, data=data)
 
 

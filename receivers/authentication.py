@@ -23,6 +23,8 @@ from receivers.page_connections import refuse_connection, serve_connection
 
 SUBMITTING: Final = frozenset({"/api/requests", "/api/requests/bulk", "/api/files"})
 """POST to these needs `submit`, to anything else `operate`."""
+HELD_FILES: Final = "/api/held-files/"
+"""Who may submit may start and discard what waits there."""
 ALWAYS_OPEN: Final = frozenset({"/health"})
 PUBLIC_PAGES: Final = ("/api/openapi", "/api/swaggerui", "/api/swaggerui/")
 """What a browser loads before anybody can give it a token; there is no data in it."""
@@ -153,6 +155,8 @@ def needed_scope(method: str, path: str) -> Allowed | None:
     if method == "OPTIONS":
         return None
     if method == "POST" and path in SUBMITTING:
+        return Allowed.SUBMIT
+    if method in {"POST", "DELETE"} and path.startswith(HELD_FILES):
         return Allowed.SUBMIT
     return Allowed.OPERATE
 

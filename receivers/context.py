@@ -9,6 +9,7 @@ from batching.access import LOCAL, AccessToken, Identity
 from batching.requests import ReadingRules
 from batching.settings import Settings
 from receivers.group_commit import GroupCommit
+from receivers.held_estimates import HeldEstimates
 from receivers.intake_counts import IntakeCounts
 from receivers.result_watch import ResultWatch
 from receivers.uploads import Uploads
@@ -36,6 +37,7 @@ class WebContext:
     known_ids: KnownIds
     commit: GroupCommit
     uploads: Uploads
+    estimates: HeldEstimates
     counts: IntakeCounts
     results: ResultWatch
     tokens: Watched[tuple[AccessToken, ...]]
@@ -54,6 +56,9 @@ def build_context(settings: Settings, directory: DataDirectory, role: str = ROLE
         seal_bytes=settings.seal_bytes,
     )
     destinations = settings.destinations_file or directory.root / "destinations.toml"
+    rules = Watched(
+        destinations, lambda: ReadingRules.of(settings, reach=reach_of(directory, settings))
+    )
     return WebContext(
         settings=settings,
         directory=directory,
@@ -63,15 +68,13 @@ def build_context(settings: Settings, directory: DataDirectory, role: str = ROLE
         uploads=Uploads(
             most_at_once=UPLOADS_AT_ONCE, timeout_seconds=settings.receive_timeout_seconds
         ),
+        estimates=HeldEstimates(settings, rules.now),
         counts=IntakeCounts(),
         results=ResultWatch(directory),
         tokens=Watched(directory.tokens, lambda: read_tokens(directory)),
         sessions=Watched(directory.web_sessions, lambda: read_sessions(directory)),
         pause=Watched(directory.intake_pause, lambda: read_pause(directory)),
-        rules=Watched(
-            destinations,
-            lambda: ReadingRules.of(settings, reach=reach_of(directory, settings)),
-        ),
+        rules=rules,
     )
 
 

@@ -16,26 +16,29 @@ from receivers.body_reading import body_headers, invalid_content, refuse_larger
 from receivers.context import WebContext
 from receivers.form_files import FormFile, boundary_of
 from receivers.intake_counts import ACCEPTED, DUPLICATE, FILE, outcome_of
-from receivers.queries import check_side_settings, json_of, parameters_of
+from receivers.queries import check_side_settings, flag_of, json_of, parameters_of
 from receivers.single_intake import paused
 from receivers.unpacking import Plain
 from receivers.uploads import Pieces
 from storage.formats import SourceFormat, ends_well, format_of
+from storage.held_files import hold
 from storage.uploaded_files import UploadedFile, job_with_content
 
-_PARAMETERS: Final = frozenset({"name", "job"})
+_PARAMETERS: Final = frozenset({"name", "job", "hold"})
 _LONGEST_NAME_BYTES: Final = 180
 _PACKED: Final = frozenset({SourceFormat.JSONL_GZIP, SourceFormat.JSONL_ZSTD, SourceFormat.PARQUET})
 """Formats whose end can be told from a cut; of the others the length of the body decides."""
 
 
-class FileResult(msgspec.Struct, kw_only=True):
+class FileResult(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The answer to an upload."""
 
     file: str
     job: str
     bytes: int
     duplicate: bool
+    held: str | None = None
+    """Under which id it waits, if it shall."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +46,7 @@ class _Wish:
     name: str | None
     side_settings: dict[str, Any]
     boundary: bytes | None
+    hold: bool
 
 
 class FileIntake:
@@ -95,7 +99,12 @@ class FileIntake:
         if boundary is None and "name" not in parameters:
             raise invalid_parameter("name", "is missing: its ending tells the format of the file")
         name = safe_name(parameters["name"]) if "name" in parameters else None
-        return _Wish(name=name, side_settings=side_settings, boundary=boundary)
+        return _Wish(
+            name=name,
+            side_settings=side_settings,
+            boundary=boundary,
+            hold=flag_of(parameters, "hold"),
+        )
 
     def _take(self, pieces: Pieces, *, wish: _Wish) -> FileResult:
         form = None if wish.boundary is None else FormFile(wish.boundary)
@@ -109,6 +118,10 @@ class FileIntake:
             file.write(first)
             for block in blocks:
                 file.write(block)
+            if format_of(name) in _PACKED and not ends_well(file.path):
+                raise _unusable("the file is cut off or damaged: write it again to its end")
+            if wish.hold:
+                return self._held(file, name, wish.side_settings)
             return self._finished(file, name, wish.side_settings)
 
     def _bounded(self, pieces: Pieces) -> Iterator[bytes]:
@@ -119,8 +132,6 @@ class FileIntake:
             yield piece
 
     def _finished(self, file: UploadedFile, name: str, side_settings: dict[str, Any]) -> FileResult:
-        if format_of(name) in _PACKED and not ends_well(file.path):
-            raise _unusable("the file is cut off or damaged: write it again to its end")
         earlier = None
         if not side_settings.get("again"):
             earlier = job_with_content(self._context.directory, file.content_hash)
@@ -129,6 +140,17 @@ class FileIntake:
         place = file.hand_over(name, side_settings=side_settings)
         job = side_settings.get("label") or job_name_of(place.name)
         return FileResult(file=place.name, job=job, bytes=file.bytes, duplicate=False)
+
+    def _held(self, file: UploadedFile, name: str, side_settings: dict[str, Any]) -> FileResult:
+        held = hold(self._context.directory, file, name, side_settings=side_settings)
+        self._context.estimates.begin(held)
+        return FileResult(
+            file=name,
+            job=held.earlier_job or held.job,
+            bytes=held.bytes,
+            duplicate=held.earlier_job is not None,
+            held=held.held,
+        )
 
 
 def safe_name(given: str) -> str:

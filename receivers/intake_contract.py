@@ -114,6 +114,7 @@ _FILE_RESULT: Final = {
         "job": {"type": "string"},
         "bytes": {"type": "integer"},
         "duplicate": {"type": "boolean"},
+        "held": {"type": "string", "description": "With `hold`: the id under which it waits."},
     },
 }
 COMPONENTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -228,6 +229,11 @@ INTAKE_PATHS: Final[Mapping[str, Mapping[str, Any]]] = {
         parameters=[
             _query("name", "Name of the file; its ending tells the format.", {"type": "string"}),
             _query("job", "Settings as in a side file `x.job.json`, as JSON.", {"type": "string"}),
+            _query(
+                "hold",
+                "Let it wait: `/api/held-files/{held}` tells what it would cost, and starts it.",
+                {"type": "boolean"},
+            ),
         ],
         content={
             "application/octet-stream": _BINARY,

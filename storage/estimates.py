@@ -1,7 +1,7 @@
 """Reading request files only to know what they would take and cost; nothing is written."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,18 +41,29 @@ class FileEstimate:
 
 
 def estimate_file(
-    path: Path, estimator: Estimator, rules: ReadingRules
+    path: Path,
+    estimator: Estimator,
+    rules: ReadingRules,
+    *,
+    shown_refusals: int = SHOWN_REFUSALS,
+    on_progress: Callable[[int], None] | None = None,
 ) -> tuple[Estimator, FileEstimate]:
-    """Return the estimator with the file's requests added, and what became of its lines."""
+    """Return the estimator with the file's requests added, and what became of its lines.
+
+    `on_progress` hears now and then how many bytes have been read.
+    """
+
+    def new_reading() -> _Reading:
+        return _Reading(path, _side_settings(path), rules, shown_refusals, on_progress)
+
     try:
-        settings = _side_settings(path)
-        reading = _Reading(path, settings, rules)
+        reading = new_reading()
         added = estimator.copy()
         repeated = reading.add_to(added, repeated_ids=_NO_IDS)
         if repeated:
             # Seldom: read again, now knowing which few ids are worth remembering.
             added = estimator.copy()
-            reading = _Reading(path, settings, rules)
+            reading = new_reading()
             reading.add_to(added, repeated_ids=repeated)
     except BadInput as error:
         return estimator, _refused(path, str(error))
@@ -81,10 +92,19 @@ def _side_settings(path: Path) -> JobSettings:
 class _Reading:
     """One pass over a file."""
 
-    def __init__(self, path: Path, settings: JobSettings, rules: ReadingRules) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: JobSettings,
+        rules: ReadingRules,
+        shown_refusals: int,
+        on_progress: Callable[[int], None] | None,
+    ) -> None:
         self._path = path
         self._settings = settings
         self._rules = rules
+        self._shown_refusals = shown_refusals
+        self._on_progress = on_progress
         self.accepted = 0
         self.rejected = 0
         self.first_refusals: list[RefusedNumber] = []
@@ -112,6 +132,8 @@ class _Reading:
     def _lines(self) -> Iterator[tuple[int, ReadRequest | Refusal]]:
         with SourceBytes(self._path) as source:
             for chunk in read_chunks(self._path, source, self._settings):
+                if self._on_progress is not None:
+                    self._on_progress(source.offset)
                 for refused in chunk.refused:
                     yield refused.number, refused.refusal
                 for number, line in zip(chunk.numbers, chunk.lines, strict=True):
@@ -120,7 +142,7 @@ class _Reading:
 
     def _refuse(self, number: int, refusal: Refusal) -> None:
         self.rejected += 1
-        if len(self.first_refusals) < SHOWN_REFUSALS:
+        if len(self.first_refusals) < self._shown_refusals:
             self.first_refusals.append(
                 RefusedNumber(line=number, code=refusal.code, reason=refusal.reason)
             )

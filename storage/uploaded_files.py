@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import xxhash
 
 from storage.directory import DataDirectory
-from storage.durable import disk_errors
+from storage.durable import disk_errors, publish
 from storage.formats import SourceFormat
 from storage.inbox import hand_over
 from storage.inquiries import check_schema, jobs_with_content
@@ -53,9 +53,17 @@ class UploadedFile:
 
     def hand_over(self, name: str, *, side_settings: Mapping[str, Any]) -> Path:
         """Put the file into the inbox, durably, under this name or the next free one."""
+        self._sync()
+        return hand_over(self._directory, self.path, name, side_settings=side_settings)
+
+    def move_to(self, place: Path) -> None:
+        """Put the file elsewhere, durably."""
+        self._sync()
+        publish(self.path, place)
+
+    def _sync(self) -> None:
         with disk_errors(self.path):
             os.fsync(self._file.fileno())
-        return hand_over(self._directory, self.path, name, side_settings=side_settings)
 
     def __enter__(self) -> Self:
         return self
