@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from storage.directory import DataDirectory
-from storage.ledger import Transaction
+from storage.ledger import Ledger, Transaction
 from storage.snapshots import ledger_generation, snapshot
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,12 @@ class Live:
         found = self._results.get(key)
         if found is None:
             found = self._results[key] = asyncio.ensure_future(self.in_thread(read))
-        result: T = await asyncio.shield(found)
+        try:
+            result: T = await asyncio.shield(found)
+        except Exception:
+            if self._results.get(key) is found:  # who asks next may have more luck
+                del self._results[key]
+            raise
         return result
 
     def forget(self) -> None:
@@ -93,6 +98,8 @@ class Live:
         self._looked = time.monotonic()
 
     def _copy(self) -> None:
+        if not self._directory.ledger.exists():
+            Ledger.open(self._directory)  # nothing has run yet: what is shown is an empty system
         began = time.monotonic()
         with snapshot(self._directory, max_age_seconds=0.0):
             self._pause_seconds = max(LOOK_SECONDS, _COPY_SHARE * (time.monotonic() - began))

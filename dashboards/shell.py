@@ -121,13 +121,21 @@ class Session:
         if page is None:
             return
         began = time.monotonic()
+        try:
+            await self._refresh(place, page)
+        except Exception as error:
+            logger.exception("a page of the dashboard cannot be read")
+            waiting = [name for name in page.tiles if self.board.shown(name) == skeleton()]
+            self.board.fill(dict.fromkeys(waiting, trouble("This", error)))
+        self._due = time.monotonic() + _REST * (time.monotonic() - began)
+
+    async def _refresh(self, place: Place, page: Page) -> None:
         version = await self.site.live.follow()
         key = (place.address, self.visitor.scopes)
         frame = await self.site.live.shared(
             ("frame", self.visitor.may_operate), lambda: self._read(place, _frame)
         )
         tiles = await self.site.live.shared(key, lambda: self._read(place, page_tiles(page)))
-        self._due = time.monotonic() + _REST * (time.monotonic() - began)
         if place == self.place:
             self._version = version
             self.board.fill(tiles)

@@ -28,6 +28,7 @@ from storage.reports.progress import requests_by_state
 
 _CHART_DAYS: Final = 14
 _BUCKET_SECONDS: Final = 6 * 3600
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 _SHOWN: Final = 5
 _SHOWN_TODO: Final = 4
 _NEARLY_FULL: Final = 0.9
@@ -47,7 +48,8 @@ def welcome(look: Look) -> Html:
     if requests_by_state(look.reader):
         return EMPTY
     settings = look.site.settings
-    address = f"http://{settings.host}:{settings.port}/api/requests"
+    host = "localhost" if settings.host in _EVERYWHERE else settings.host
+    address = f"http://{host}:{settings.port}/api/requests"
     body = (
         '{"custom_id": "first-1", "method": "POST", "url": "/v1/chat/completions", '
         '"body": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}}'
@@ -105,7 +107,7 @@ def _delivered(look: Look) -> Html:
 def _saved(look: Look) -> Html:
     tile = savings_tile(look.reader, at=look.at, terms=look.site.terms)
     unpriced = tile["unpriced_batches"]
-    note = f"{money(tile['cost_usd'])} paid"
+    note = f"{money(tile['cost_usd'])} paid" if tile["batches"] else "no batch has ended yet"
     if unpriced:
         note = f"{note}, {count_of(unpriced, 'batch', 'batches')} without a price"
     return kpi(
@@ -163,6 +165,9 @@ def outcomes_tile(look: Look) -> Html:
     """Return what became of the requests of the last two weeks."""
     span = Span.ending(look.at, lasting=timedelta(days=_CHART_DAYS), bucket_seconds=_BUCKET_SECONDS)
     rows = outcomes_over_time(look.reader, span=span)
+    if not any(row[name] for row in rows for name in _OUTCOMES):
+        text = f"No request came in within {_CHART_DAYS} days."
+        return card("Requests by outcome", html('<p class="muted">{}</p>', text))
     table = figures(
         ["From", *(words for words, _ in _OUTCOMES.values())],
         [
