@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from receivers import (
     api_batches,
     api_deliveries,
+    api_doctor,
     api_export,
     api_held_files,
     api_job_results,
@@ -55,6 +56,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_redelivery.router,
     api_metrics.router,
     api_state.router,
+    api_doctor.router,
     api_stats.router,
     api_export.router,
 )

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from batching.access import Scope
-from deployments.cli import delivery_commands
+from deployments.cli import delivery_commands, doctor_command
 from deployments.cli.failures import WRONG_USAGE, PlainSpokenGroup, say_wrong
 
 application = typer.Typer(
@@ -39,6 +39,7 @@ token = typer.Typer(
 )
 application.add_typer(token, rich_help_panel=_STEER)
 application.add_typer(delivery_commands.commands)
+application.add_typer(doctor_command.commands)
 
 
 class IntakeAction(StrEnum):

@@ -110,7 +110,7 @@ def _add_lost_deliveries(transaction: Transaction) -> int:
 
 def _add_targets(transaction: Transaction) -> int:
     return transaction.execute(
-        "INSERT INTO targets SELECT target, kind, NULL, 0, NULL, NULL, NULL, NULL "
+        "INSERT INTO targets (target, kind, openings) SELECT target, kind, 0 "
         f"FROM ({MISSING_TARGETS})"
     )
 
