@@ -31,6 +31,8 @@ class RequestFilter:
     until: datetime | None = None
     places: Sequence[tuple[int, int]] | None = None
     """A selection, by segment and row."""
+    up_to: tuple[int, int] | None = None
+    """Leaves out what came in later than the request at this segment and row."""
 
     @property
     def is_everything(self) -> bool:
@@ -91,6 +93,8 @@ _HAS_STATE: Final = _DELIVERY.format(is_in="IN", test="state = ?")
 _DELIVERED: Final = "(requests.result_id IS NOT NULL AND {})".format(
     _DELIVERY.format(is_in="NOT IN", test="state <> 'delivered'")
 )
+_FEW: Final = 10
+"""So many selected requests are named in the audit trail, not only counted."""
 _PLACES: Final = (
     "(requests.segment, requests.row_index) IN "
     "(SELECT (unnest(?::INTEGER[]), unnest(?::INTEGER[])))"
@@ -113,6 +117,8 @@ def condition_of(wanted: RequestFilter) -> Condition:
     if wanted.places is not None:
         segments, rows = [s for s, _ in wanted.places], [r for _, r in wanted.places]
         found = found.also(_PLACES, segments, rows)
+    if wanted.up_to is not None:
+        found = found.also("(requests.segment, requests.row_index) <= (?, ?)", *wanted.up_to)
     return found
 
 
@@ -124,7 +130,9 @@ def _holding(text: str) -> str:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(str, value))
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"{len(value)} selected"
+        return ", ".join(map(_short, value)) if len(value) <= _FEW else f"{len(value)} selected"
     text = str(value)
     return text if len(text) <= 200 else f"{text[:200]}…"  # noqa: PLR2004 - a line of the trail

@@ -4,18 +4,20 @@ from collections.abc import Mapping
 from typing import Final
 
 from dashboards.page import Page
-from dashboards.pages import batch, batches, find, missing, overview
+from dashboards.pages import batch, batches, find, missing, overview, request, requests
 from dashboards.places import Place
 
 LISTS: Final[Mapping[str, Page]] = {
     "overview": overview.PAGE,
     "batches": batches.PAGE,
+    "requests": requests.PAGE,
     "find": find.PAGE,
 }
 """By the first part of the address: `/ui/batches`."""
 
 DETAILS: Final[Mapping[str, Page]] = {
     "batches": batch.PAGE,
+    "requests": request.PAGE,
 }
 """By the first part of an address with an id: `/ui/batches/12`."""
 
