@@ -61,7 +61,15 @@ def stylesheet() -> str:
     folder = resources.files("dashboards") / "components"
     return "".join(
         (folder / name).read_text(encoding="utf-8")
-        for name in ("tokens.css", "board.css", "table.css", "tiles.css", "requests.css")
+        for name in (
+            "tokens.css",
+            "board.css",
+            "table.css",
+            "tiles.css",
+            "requests.css",
+            "settings.css",
+            "jobs.css",
+        )
     )
 
 

@@ -4,7 +4,20 @@ from collections.abc import Mapping
 from typing import Final
 
 from dashboards.page import Page
-from dashboards.pages import batch, batches, find, missing, overview, request, requests
+from dashboards.pages import (
+    audit,
+    batch,
+    batches,
+    deliveries,
+    find,
+    job,
+    jobs,
+    missing,
+    overview,
+    request,
+    requests,
+    settings,
+)
 from dashboards.places import Place
 
 LISTS: Final[Mapping[str, Page]] = {
@@ -12,12 +25,17 @@ LISTS: Final[Mapping[str, Page]] = {
     "batches": batches.PAGE,
     "requests": requests.PAGE,
     "find": find.PAGE,
+    "deliveries": deliveries.PAGE,
+    "audit": audit.PAGE,
+    "jobs": jobs.PAGE,
+    "settings": settings.PAGE,
 }
 """By the first part of the address: `/ui/batches`."""
 
 DETAILS: Final[Mapping[str, Page]] = {
     "batches": batch.PAGE,
     "requests": request.PAGE,
+    "jobs": job.PAGE,
 }
 """By the first part of an address with an id: `/ui/batches/12`."""
 

@@ -1,0 +1,71 @@
+"""What operators do on the settings page: pause and resume, learned limits, API tokens."""
+
+from collections.abc import Collection, Sequence
+
+from batching.access import Scope
+from dashboards.performing import Deed, Outcome
+from dashboards.wording import count_of, number
+from storage.holding import hold_lanes
+from storage.lane_limits import forget_learned_limit
+from storage.ledger import Ledger
+from storage.switches import end_token, hold_intake, issue_token
+
+
+def hold_all_intake(*, paused: bool, reason: str | None = None) -> Deed:
+    """Return the deed of letting no more requests in, or letting them in again."""
+
+    def deed(ledger: Ledger, actor: str) -> Outcome:
+        changed = hold_intake(ledger, paused=paused, actor=actor, reason=reason or None)
+        if not changed:
+            state = "was paused already" if paused else "was not paused"
+            return Outcome(text=f"Intake {state}.", tone="info")
+        state = "is paused: new requests are refused" if paused else "goes on"
+        return Outcome(text=f"Intake {state}.")
+
+    return deed
+
+
+def hold_submission(lane_ids: Sequence[int] | None, *, paused: bool) -> Deed:
+    """Return the deed of pausing or resuming lanes; None means all of them."""
+
+    def deed(ledger: Ledger, actor: str) -> Outcome:
+        done = hold_lanes(ledger, lane_ids, paused=paused, actor=actor)
+        if not done.changed:
+            reasons = ", ".join(f"{count:,} {why}" for why, count in done.skipped.items())
+            return Outcome(text=f"Nothing changed: {reasons or 'there is no lane'}.", tone="info")
+        state = "paused: no new batches" if paused else "resumed"
+        return Outcome(text=f"{count_of(done.changed, 'lane')} {state}.")
+
+    return deed
+
+
+def forget_limit(lane_id: int) -> Deed:
+    """Return the deed of forgetting the token limit that a lane has learned."""
+
+    def deed(ledger: Ledger, actor: str) -> Outcome:
+        learned = forget_learned_limit(ledger, lane_id, actor=actor)
+        if learned is None:
+            return Outcome(text="The lane has no learned limit any more.", tone="info")
+        return Outcome(text=f"The learned limit of {number(learned)} tokens is forgotten.")
+
+    return deed
+
+
+def create_token(name: str, scopes: Collection[Scope], keep: list[str]) -> Deed:
+    """Return the deed of making an API token; its text is put into `keep`, and nowhere else."""
+
+    def deed(ledger: Ledger, actor: str) -> Outcome:
+        keep.append(issue_token(ledger, name=name.strip(), scopes=scopes, actor=actor))
+        return Outcome(text=f"The token {name.strip()} is made.")
+
+    return deed
+
+
+def revoke_token(token_id: str) -> Deed:
+    """Return the deed of ending an API token for ever."""
+
+    def deed(ledger: Ledger, actor: str) -> Outcome:
+        token = end_token(ledger, token_id, actor=actor)
+        return Outcome(text=f"The token {token.name} is not valid any more.")
+
+    return deed

@@ -1,0 +1,24 @@
+"""The token limits that lanes have learned, and how an operator lets one be learned anew."""
+
+from storage.ledger import Ledger
+
+
+def forget_learned_limit(ledger: Ledger, lane_id: int, *, actor: str) -> int | None:
+    """Forget what the provider taught a lane, and its pause; return the limit, None if none.
+
+    After that the published limit counts, or none, until the provider refuses again.
+    """
+    with ledger.transaction() as transaction:
+        learned = transaction.value("SELECT learned_limit FROM lanes WHERE lane_id = ?", lane_id)
+        if learned is None:
+            return None
+        transaction.execute(
+            "UPDATE lanes SET learned_limit = NULL, learned_at = NULL, cautious_tokens = NULL, "
+            "refusals = 0, backoff_until = NULL WHERE lane_id = ?",
+            lane_id,
+        )
+        transaction.record_move(
+            "lane", lane_id, "limit_forgotten", actor=actor,
+            reason=f"{learned:,} tokens had been learned",
+        )  # fmt: skip
+    return int(learned)
