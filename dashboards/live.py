@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from storage.directory import DataDirectory
-from storage.ledger import Ledger, Transaction
+from storage.ledger import Transaction
 from storage.snapshots import ledger_generation, snapshot
 
 logger = logging.getLogger(__name__)
@@ -98,8 +98,6 @@ class Live:
         self._looked = time.monotonic()
 
     def _copy(self) -> None:
-        if not self._directory.ledger.exists():
-            Ledger.open(self._directory)  # nothing has run yet: what is shown is an empty system
         began = time.monotonic()
         with snapshot(self._directory, max_age_seconds=0.0):
             self._pause_seconds = max(LOOK_SECONDS, _COPY_SHARE * (time.monotonic() - began))

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -131,12 +132,13 @@ class Session:
 
     async def _refresh(self, place: Place, page: Page) -> None:
         version = await self.site.live.follow()
+        place = self._with_remembered(place)
         key = (place.address, self.visitor.scopes)
         frame = await self.site.live.shared(
             ("frame", self.visitor.may_operate), lambda: self._read(place, _frame)
         )
         tiles = await self.site.live.shared(key, lambda: self._read(place, page_tiles(page)))
-        if place == self.place:
+        if place == self._with_remembered(self.place):
             self._version = version
             self.board.fill(tiles)
             self._show_frame(frame)
@@ -155,6 +157,12 @@ class Session:
         except Exception as error:
             logger.exception("an action of the dashboard failed")
             self.desk.toast(f"That did not work: {error}", "error")
+
+    def _with_remembered(self, place: Place) -> Place:
+        """Return the place with as many rows a page as the visitor chose last."""
+        if not self.router.rows or place.get("size"):
+            return place
+        return replace(place, query={**place.query, "size": str(self.router.rows)})
 
     def _enter(self, place: Place) -> None:
         """Lay the page out if it is another one; its tiles are skeletons until they are read."""
@@ -186,7 +194,11 @@ class Session:
             if self._page_frame is not None:
                 self._page_frame.dark_theme = self.router.dark
 
+        async def resized(_change: object) -> None:
+            await self.refresh()
+
         self.router.param.watch(popped, "pops")
+        self.router.param.watch(resized, "rows")
         self.router.param.watch(seen, "visible")
         self.router.param.watch(darkened, "dark")
         for board in (self.board, self.banner):

@@ -191,6 +191,10 @@ function on_change(board, event) {
     leave_files(target.closest("[data-drop]"), [...target.files])
     return
   }
+  if (target.dataset.remember) {
+    localStorage.setItem(target.dataset.remember, target.value)
+    document.dispatchEvent(new CustomEvent("obm:remembered"))
+  }
   if (target.dataset.signal) {
     document.dispatchEvent(new CustomEvent(`obm:${target.dataset.signal}`, {detail: target.value}))
   } else if (target.matches("[data-submit]")) {
@@ -200,13 +204,25 @@ function on_change(board, event) {
   }
 }
 
-// A form with data-act reports its fields; one without is a GET form, which the router takes.
+// A form with data-act reports its fields. One without, by GET, is a link with fields: empty ones
+// are left out, so that addresses stay short. (Submit events do not leave a shadow root.)
 function on_submit(board, event) {
   const form = event.target
-  if (!form.dataset.act) { return }
+  if (form.dataset.act) {
+    event.preventDefault()
+    const values = Object.fromEntries(new FormData(form, event.submitter).entries())
+    report(board, form, event.submitter?.dataset.act || form.dataset.act, values)
+    return
+  }
+  const address = new URL(form.action)
+  if (form.method !== "get" || address.origin !== location.origin || !`${address.pathname}/`.startsWith("/ui/")) { return }
   event.preventDefault()
-  const values = Object.fromEntries(new FormData(form, event.submitter).entries())
-  report(board, form, event.submitter?.dataset.act || form.dataset.act, values)
+  const fields = new URLSearchParams()
+  for (const [name, value] of new FormData(form, event.submitter)) {
+    if (typeof value === "string" && value.trim()) { fields.set(name, value.trim()) }
+  }
+  const path = address.pathname + (fields.size ? `?${fields}` : "")
+  document.dispatchEvent(new CustomEvent("obm:go", {detail: path}))
 }
 
 function report(board, element, action, values) {

@@ -13,6 +13,7 @@ export function render({model, view}) {
   follow_browser(router)
   follow_theme(router)
   follow_visibility(router)
+  follow_choices(router)
   follow_connection(router, view)
   follow_keys(router)
   return document.createElement("div")
@@ -63,19 +64,6 @@ function follow_browser(router) {
     event.preventDefault()
     go(address.pathname + address.search)
   }, true)
-  // A GET form is a link with fields: empty ones are left out, so that addresses stay short.
-  document.addEventListener("submit", (event) => {
-    const form = event.composedPath()[0]
-    if (form.tagName !== "FORM" || form.dataset.act || form.method !== "get") { return }
-    const address = new URL(form.action)
-    if (!is_ours(address)) { return }
-    event.preventDefault()
-    const fields = new URLSearchParams()
-    for (const [name, value] of new FormData(form, event.submitter)) {
-      if (typeof value === "string" && value.trim()) { fields.set(name, value.trim()) }
-    }
-    go(address.pathname + (fields.size ? `?${fields}` : ""))
-  }, true)
   if (router.here() !== model.path) { tell() }
 }
 
@@ -100,6 +88,12 @@ function follow_theme(router) {
     show()
   })
   show()
+}
+
+function follow_choices(router) {
+  const read = () => { router.model.rows = Number(localStorage.getItem("obm-size")) || 0 }
+  document.addEventListener("obm:remembered", read)
+  read()
 }
 
 function follow_visibility(router) {

@@ -16,6 +16,7 @@ class Router(JSComponent):
     narrow = param.Boolean(default=False, doc="Whether the window is a phone's.")
     visible = param.Boolean(default=True, doc="Whether the tab can be seen.")
     pace = param.Integer(default=2, doc="Seconds between two refreshes; 0 for none.")
+    rows = param.Integer(default=0, doc="How many rows a page has; 0 for the usual number.")
     beat = param.Dict(default={}, doc="Until when the data are known, and trouble with that.")
 
     _esm = "router.js"

@@ -123,6 +123,23 @@ def test_headings_sort_and_the_address_says_how(visit: BeginVisit, web: Web) -> 
     expect(page.locator("tbody tr").last).to_have_attribute("data-id", "1")
 
 
+def test_the_number_of_rows_is_remembered(
+    visit: BeginVisit, store: Store, start_dashboard: Callable[[], Web]
+) -> None:
+    for number in range(9):
+        store.take_in(chat_lines(1, prefix=f"m{number}"), name=f"m{number}", source_id=f"m{number}")
+        store.claim()
+    web = start_dashboard()
+    page = visit(web).page(f"{web.url}/ui/batches")
+    expect(page.locator("tbody tr")).to_have_count(12)
+    page.locator("select[name=size]").select_option("10")
+    expect(page.locator("tbody tr")).to_have_count(10)
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_text("Showing 11 to 12 of 12")).to_be_visible()
+    page.goto(f"{web.url}/ui/batches")
+    expect(page.locator("tbody tr")).to_have_count(10)
+
+
 def test_nothing_matches_is_another_text_than_nothing_yet(visit: BeginVisit, web: Web) -> None:
     page = visit(web).page(f"{web.url}/ui/batches?q=nosuchmodel")
     expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
