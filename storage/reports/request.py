@@ -16,9 +16,9 @@ _BATCH: Final = (
     "in_progress_at, ended_at, finished_at FROM batches WHERE batch_id = ?"
 )
 _DELIVERIES: Final = """
-SELECT delivery_id, result_id, state, created_at, attempts, next_attempt_at, outcome, problem,
-    finished_at, target, destinations.disabled_at, destinations.disabled_because,
-    paused_at, open_until
+SELECT delivery_id, result_id, state, deliveries.created_at, attempts, next_attempt_at, outcome,
+    deliveries.problem, finished_at, target, destinations.disabled_at,
+    destinations.disabled_because, paused_at, open_until
 FROM deliveries JOIN destinations USING (destination_id) LEFT JOIN targets USING (target)
 WHERE segment = ? AND row_index = ? ORDER BY delivery_id
 """

@@ -63,6 +63,8 @@ def newer_requests(reader: Transaction, wanted: RequestFilter, newest: Place | N
     """Return how many requests under the filter came in after this place."""
     condition = condition_of(wanted)
     if newest is not None:
+        # The segment alone as well: whole blocks of earlier ones are passed over unread.
+        condition = condition.also("requests.segment >= ?", newest[0])
         condition = condition.also("(requests.segment, requests.row_index) > (?, ?)", *newest)
     return int(
         reader.value(f"SELECT count(*) FROM requests WHERE {condition.sql}", *condition.parameters)
