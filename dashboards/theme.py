@@ -69,6 +69,8 @@ def stylesheet() -> str:
             "requests.css",
             "settings.css",
             "jobs.css",
+            "upload.css",
+            "analytics.css",
         )
     )
 
