@@ -121,7 +121,8 @@ def pager(place: Place, shown: int, count: int) -> Html:
             )
         )
     return html(
-        '<nav class="pager" aria-label="Pages of the list"><span>{}</span><span class="grow"></span>{}{}</nav>',
+        '<nav class="pager" aria-label="Pages of the list">'
+        '<span>{}</span><span class="grow"></span>{}{}</nav>',
         text, _size_choice(place) if count > PAGE_SIZES[0] else EMPTY, turn,
     )  # fmt: skip
 
