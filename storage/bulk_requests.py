@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from batching.lifecycle import OPERATOR_REQUEST_TRANSITIONS, RequestState, sources_of
+from batching.result_lines import OwnCode
 from storage.action_outcomes import ActionOutcome, outcome
 from storage.jobs import PENDING_AGAIN, carry_out_cancel_wishes
 from storage.ledger import Ledger, Transaction, now
@@ -44,10 +45,14 @@ def cancel_requests(ledger: Ledger, wanted: RequestFilter, *, actor: str) -> Act
 def retry_requests(ledger: Ledger, wanted: RequestFilter, *, actor: str) -> ActionOutcome:
     """Send failed and cancelled requests again; their earlier results are kept.
 
-    A request that failed may be paid a second time.
+    A request that failed may be paid a second time. One that was refused as a duplicate stays so:
+    its job has an answer under this custom_id.
     """
     condition = condition_of(wanted).also("list_contains(?, requests.state)", _RETRYABLE)
     condition = condition.also("requests.result_id IS NOT NULL")
+    condition = condition.also(
+        "requests.error_code IS DISTINCT FROM ?", OwnCode.DUPLICATE_CUSTOM_ID
+    )
     with ledger.transaction() as transaction:
         counts = _states(transaction, condition_of(wanted))
         jobs = transaction.rows(
@@ -65,7 +70,7 @@ def retry_requests(ledger: Ledger, wanted: RequestFilter, *, actor: str) -> Acti
     skipped = {
         "succeeded": counts.get("succeeded", 0),
         "not at its end yet": counts.get("pending", 0) + counts.get("batched", 0),
-        "its result is not recorded yet": ended - count,
+        "its result is not recorded yet, or it was refused as a duplicate": ended - count,
     }
     return outcome(ledger, count, requests=count, skipped=skipped)
 

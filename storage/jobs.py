@@ -3,6 +3,7 @@
 from typing import Final
 
 from batching.lifecycle import OPERATOR_REQUEST_TRANSITIONS, RequestState, sources_of
+from batching.result_lines import OwnCode
 from batching.retry import RetryLimits
 from storage.batches import cancel_unsent, read_batch_row
 from storage.endings import Ending, return_requests
@@ -126,15 +127,17 @@ def flush(ledger: Ledger, name: str | None, *, actor: str) -> int:
 def retry_job(ledger: Ledger, name: str, *, cancelled_too: bool, actor: str) -> int:
     """Send the job's failed requests again; return how many. Their earlier results are kept.
 
-    Only an operator does this: a request that failed may be paid a second time.
+    Only an operator does this: a request that failed may be paid a second time. One that was
+    refused as a duplicate stays so: its job has an answer under this custom_id.
     """
     states = [state.value for state in _retried_states(cancelled_too=cancelled_too)]
     with ledger.transaction() as transaction:
         job_id = find_job(transaction, name)
         count = transaction.execute(
             f"UPDATE requests SET {PENDING_AGAIN} "
-            "WHERE job_id = ? AND list_contains(?, state) AND result_id IS NOT NULL",
-            job_id, states,
+            "WHERE job_id = ? AND list_contains(?, state) AND result_id IS NOT NULL "
+            "AND error_code IS DISTINCT FROM ?",
+            job_id, states, OwnCode.DUPLICATE_CUSTOM_ID,
         )  # fmt: skip
         if count:
             transaction.execute("UPDATE jobs SET completed_at = NULL WHERE job_id = ?", job_id)

@@ -1,8 +1,13 @@
 """The doctor finds nothing wrong with whatever the pipeline has done, at any moment of it."""
 
+import os
+import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +16,7 @@ from web_receiver import WebReceiver, answers
 from storage.directory import DataDirectory
 from storage.doctor.diagnosis import examine
 from storage.doctor.findings import Report
+from storage.doctor.repairs import treat
 from storage.jobs import cancel_job, retry_job
 from storage.ledger import Ledger, now
 from storage.redelivery import Selection, redeliver
@@ -129,6 +135,7 @@ def test_what_retention_forgets_and_users_take_away_is_not_missed(
     assert diagnosed(installation).findings == ()
 
 
+@pytest.mark.slow
 def test_a_system_at_work_gives_no_false_alarm(installation: Any, chat: Chat) -> None:
     reports: list[Report] = []
     over = threading.Event()
@@ -142,9 +149,9 @@ def test_a_system_at_work_gives_no_false_alarm(installation: Any, chat: Chat) ->
     looking.start()
     try:
         installation.simulator.set_scenarios("error_lines:every=7,status=500,attempts=1")
-        for number in range(6):
+        for number in range(3):
             installation.drop(
-                f"job-{number}.jsonl", [chat(f"{number} {line}") for line in range(300)]
+                f"job-{number}.jsonl", [chat(f"{number} {line}") for line in range(200)]
             )
             assert installation.run() == 0
     finally:
@@ -153,3 +160,42 @@ def test_a_system_at_work_gives_no_false_alarm(installation: Any, chat: Chat) ->
 
     assert len(reports) > 1
     assert [finding for report in reports for finding in report.findings] == []
+
+
+@pytest.mark.slow
+def test_no_moment_of_a_crash_looks_like_a_fault(installation: Any, chat: Chat) -> None:
+    chance = random.Random(5)  # noqa: S311 - a seeded test
+    installation.simulator.set_scenarios("error_lines:every=50,status=500,attempts=1")
+    for name in ("first", "second"):
+        installation.drop(f"{name}.jsonl", [chat(f"{name} {number}") for number in range(1_500)])
+    directory = DataDirectory(installation.data)
+    environment = os.environ | {
+        "OPENAI_API_KEY": installation.settings.openai_api_key.get_secret_value(),
+        "OPENAI_BASE_URL": installation.settings.openai_base_url,
+        "OBM_DATA_DIR": str(installation.data), "OBM_FILE_STABLE_SECONDS": "0",
+        "OBM_POLL_MIN": "0.05", "OBM_POLL_MAX": "0.05", "OBM_SUBMIT_PROOF_SECONDS": "2",
+        "OBM_BATCH_MAX_REQUESTS": "100", "OBM_CAPACITY_BACKOFF": "0.2",
+    }  # fmt: skip
+    program = Path(__file__).parent.parent / "plain_pipeline.py"
+    looks = 0
+
+    for _ in range(8):
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(program)],
+            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            process.wait(timeout=chance.uniform(1.0, 3.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if directory.ledger.exists():
+            looks += 1
+            found = diagnosed(installation).findings
+            assert {each.code for each in found} <= {"orphan_temporary"}
+
+    assert looks > 3
+    assert installation.run() == 0
+    assert installation.states == {"succeeded": 3_000}
+    assert {each.code for each in diagnosed(installation).findings} <= {"orphan_temporary"}
+    assert treat(ledger_of(installation), patience_seconds=0).report.findings == ()

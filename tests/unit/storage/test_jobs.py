@@ -159,3 +159,10 @@ def test_a_retry_before_the_delivery_delivers_both_results(store: Store) -> None
         json.loads(line)["response"]["status_code"] for line in store.outbox("job/results.jsonl")
     ]
     assert codes == [400, 200]
+
+
+def test_what_was_refused_as_a_duplicate_is_never_sent_again(store: Store) -> None:
+    failed_and_cancelled(store)
+    store.run("UPDATE requests SET error_code = 'obm_duplicate_custom_id' WHERE state = 'failed'")
+    assert retry_job(store.ledger, "job", cancelled_too=False, actor="ann") == 0
+    assert store.states()["failed"] == 1
