@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batching.lifecycle import BATCH_TRANSITIONS, BatchState, sources_of
+from batching.ownership import read_stamp
+from batching.provider import ProviderBatch
 from storage.ledger import Ledger, Transaction, now
 from storage.provider_files import dispose_of_files, record_provider_file
 
@@ -183,6 +185,56 @@ def mark_submitted(
                 provider_id, now(), batch_id,
             )  # fmt: skip
         return moved
+
+
+def adopt_create(
+    ledger: Ledger, batch: Batch, found: ProviderBatch, *, reason: str, actor: str = "pipeline"
+) -> bool:
+    """Record that a batch whose create was never answered, or is not remembered, is this one.
+
+    Returns whether it is new that it is. One that was created again since it was last recorded
+    is followed to its newest create.
+    """
+    stamp = read_stamp(found.metadata)
+    attempt = max(batch.create_attempt, stamp.attempt if stamp else 0)
+    columns: dict[str, object] = {
+        "provider_id": found.id,
+        "provider_status": found.status,
+        "create_attempt": attempt,
+        "input_file_id": found.input_file_id or batch.input_file_id,
+        "submitted_at": now(),
+        "next_poll_at": now(),
+        "failures": 0,
+        "not_before": None,
+        "lost_since": None,
+    }
+    with ledger.transaction() as transaction:
+        state = read_batch_row(transaction, batch.batch_id).state
+        if state is BatchState.SUBMITTED:
+            note_in(transaction, batch.batch_id, **columns)
+            transaction.record_move(
+                "batch", batch.batch_id, state, source=state, reason=reason, actor=actor
+            )
+        elif not move(
+            transaction, batch.batch_id, BatchState.SUBMITTED, reason=reason, actor=actor, **columns
+        ):
+            return False
+        record_create(transaction, batch.batch_id, attempt, found.id)
+        if found.input_file_id:
+            record_provider_file(
+                transaction, found.input_file_id, account=batch.account, batch_id=batch.batch_id,
+                purpose="input", disposable=False,
+            )  # fmt: skip
+    return True
+
+
+def record_create(transaction: Transaction, batch_id: int, attempt: int, provider_id: str) -> None:
+    """Remember for ever under which id the provider holds a batch of ours."""
+    transaction.execute(
+        "INSERT INTO creates SELECT $1::INTEGER, $2::INTEGER, $3, $4::TIMESTAMP "
+        "WHERE NOT EXISTS (SELECT 1 FROM creates WHERE provider_id = $3)",
+        batch_id, attempt, provider_id, now(),
+    )  # fmt: skip
 
 
 def known_provider_ids(ledger: Ledger) -> frozenset[str]:

@@ -5,7 +5,6 @@ lost, the account's batches are listed until ours is found or proven absent.
 """
 
 import logging
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from batching.errors import (
@@ -20,10 +19,12 @@ from batching.errors import (
     TransientError,
 )
 from batching.lifecycle import BatchState
+from batching.ownership import Stamp, match_create
 from batching.provider import ProviderBatch
 from storage.accounts import record_trouble
 from storage.batches import (
     Batch,
+    adopt_create,
     batch_of,
     known_provider_ids,
     mark_submitted,
@@ -79,11 +80,11 @@ def create_batch(batch_id: int) -> bool:
 
 
 def _metadata(batch: Batch) -> dict[str, str]:
-    return {
-        "obm_installation": resources().installation,
-        "obm_batch": str(batch.batch_id),
-        "obm_attempt": str(batch.create_attempt),
-    }
+    return Stamp(
+        installation=resources().installation,
+        batch_id=batch.batch_id,
+        attempt=batch.create_attempt,
+    ).as_metadata()
 
 
 def _wait(batch: Batch, error: TransientError) -> None:
@@ -223,38 +224,11 @@ def _find(batch: Batch) -> ProviderBatch | None:
     )
 
 
-def match_create(
-    listed: Iterable[ProviderBatch],
-    *,
-    metadata: dict[str, str],
-    input_file_id: str | None,
-    known: frozenset[str],
-    since: datetime,
-) -> ProviderBatch | None:
-    """Return the listed batch that our unanswered create made, if any.
-
-    A server that keeps metadata decides by it; one that drops it, by the input file. If several
-    have our metadata (after the restore of an older ledger), the one of our file is meant.
-    """
-
-    def is_ours(candidate: ProviderBatch) -> bool:
-        if candidate.id in known or (candidate.created_at and candidate.created_at < since):
-            return False
-        told = {key: candidate.metadata.get(key) for key in metadata}
-        same_file = candidate.input_file_id == input_file_id
-        return told == metadata or (not any(told.values()) and same_file)
-
-    ours = [candidate for candidate in listed if is_ours(candidate)]
-    of_our_file = (candidate for candidate in ours if candidate.input_file_id == input_file_id)
-    return next(of_our_file, ours[0] if ours else None)
-
-
 def _adopt(batch: Batch, found: ProviderBatch) -> bool:
     logger.info("batch adopted", extra={"batch_id": batch.batch_id, "provider_id": found.id})
-    return mark_submitted(
-        resources().ledger, batch.batch_id, provider_id=found.id, status=found.status,
-        reason="found at the provider after an unanswered create",
-    )  # fmt: skip
+    return adopt_create(
+        resources().ledger, batch, found, reason="found at the provider after an unanswered create"
+    )
 
 
 def _start_over(batch: Batch) -> None:

@@ -4,6 +4,7 @@ import logging
 
 from batching.errors import AccountRefused, RequestRefused, TerminalError, TransientError
 from batching.lifecycle import BatchState
+from batching.ownership import input_file_name
 from batching.retry import growing_pause_seconds
 from storage.accounts import record_trouble
 from storage.batch_files import input_path
@@ -25,7 +26,8 @@ def upload_batch(batch_id: int) -> bool:
         return batch.state is BatchState.UPLOADED
     path = input_path(resources().directory, batch_id)
     try:
-        uploaded = resources().provider.upload(path, filename=f"batch-{batch_id:06d}.jsonl")
+        name = input_file_name(resources().installation, batch_id)
+        uploaded = resources().provider.upload(path, filename=name)
     except TransientError as error:
         _pause(batch, error)
         return False
