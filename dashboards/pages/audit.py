@@ -1,6 +1,6 @@
 """The audit trail: who did what, when, to what, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,9 +19,10 @@ from dashboards.page import Look, Page
 from dashboards.pages.since import CHOICES, since_of
 from dashboards.places import Place, link
 from dashboards.theme import Tone, badge
-from dashboards.wording import age
+from dashboards.wording import age, moment
 from storage.reports.audit import SORTS, AuditFilter, audit_choices, audit_view
 from storage.reports.paging import PageChoice
+from storage.reports.switches import lane_switches
 
 _TABS: Final = {"all": "Everything", "people": "By people", "pipeline": "By the pipeline"}
 _WORDS: Final = {
@@ -84,10 +85,21 @@ def rows(look: Look) -> Html:
     found = audit_view(look.reader, filter_of(place, at=look.at, who=tab), order)
     counts = {tab: found["count"]} | {other: _count(look, other) for other in _TABS if other != tab}
     if found["rows"]:
-        body = table_html(TABLE, found["rows"], place=place, count=found["count"])
+        body = table_html(
+            TABLE, _with_models(look, found["rows"]), place=place, count=found["count"]
+        )
     else:
         body = html('<section class="card">{}</section>', _nothing(place, tab))
     return html('<div class="grid">{}{}</div>', tabs(place, _TABS, counts=counts, name="who"), body)
+
+
+def _with_models(look: Look, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with the models of lanes, which are numbers to nobody."""
+    models = {str(lane["lane_id"]): lane["model"] for lane in lane_switches(look.reader)}
+    return [
+        {**row, "model": models.get(row["entity_id"]) if row["entity"] == "lane" else None}
+        for row in rows
+    ]
 
 
 def _count(look: Look, who: str) -> int:
@@ -132,10 +144,11 @@ _WAYS: Final = {"dashboard": "dashboard", "api": "REST API", "cli": "command lin
 
 def _object(row: Mapping[str, Any]) -> Html:
     entity, identity = row["entity"], row["entity_id"]
-    text = "several" if identity == "*" else identity
+    name = row["model"] or ("several" if identity == "*" else identity)
+    said = entity.capitalize() if name != entity else ""
     return html(
-        '<a class="{}" href="{}">{}</a><span class="sub">{}</span>',
-        "" if entity in {"job", "batch"} else "mono", _target(entity, identity), text, entity,
+        '{} <a class="{}" href="{}">{}</a>',
+        said, "" if entity in {"job", "batch"} else "mono", _target(entity, identity), name,
     )  # fmt: skip
 
 
@@ -167,7 +180,15 @@ TABLE: Final = Table(
     label="Audit trail",
     row_id=lambda row: f"{row['happened_at'].timestamp()}-{row['entity']}-{row['entity_id']}",
     columns=(
-        Column(title="When", sort="happened", cell=lambda row: age(row["happened_at"])),
+        Column(
+            title="When",
+            sort="happened",
+            cell=lambda row: html(
+                '<span class="nowrap">{}</span><span class="sub">{}</span>',
+                moment(row["happened_at"]),
+                age(row["happened_at"]),
+            ),
+        ),
         Column(title="Who", sort="actor", cell=_actor),
         Column(title="On what", kind="wide", sort="entity", cell=_object),
         Column(title="What", sort="target", cell=_what),

@@ -4,33 +4,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from dashboards.components.filters import clear_link
-from dashboards.components.notices import card, empty
+from dashboards.components.notices import empty
 from dashboards.components.table import Action, Column, Table, table_html
 from dashboards.markup import EMPTY, Html, html
 from dashboards.page import Look
 from dashboards.pages.delivery_words import KINDS, cause_words, name_of, target_badge
 from dashboards.places import link
-from dashboards.theme import bar, icon
+from dashboards.theme import bar
 from dashboards.wording import age, duration, number, percent
 from storage.reports.deliveries import files_report, targets_report
 
 Target = Mapping[str, Any]
 _GOOD_SHARE: Final = 0.99
+_FILES: Final = "file"
 
 
 def targets_html(look: Look) -> Html:
-    """Return the destinations, those of the filter only, the worst first."""
-    known = targets_report(look.reader, at=look.at)
-    files = _files(look)
+    """Return the destinations, those of the filter only, the worst first; files come last."""
     wanted = look.place.get("dest")
+    known = [*targets_report(look.reader, at=look.at), *_files(look)]
     shown = [target for target in known if not wanted or target["target"] == wanted]
     if shown:
-        table = table_html(TABLE, shown, may_operate=look.visitor.may_operate)
-        return html('<div class="grid">{}{}</div>', table, files)
-    return html(
-        '<div class="grid"><section class="card">{}</section>{}</div>',
-        _none(look) if known else _nothing(), files,
-    )  # fmt: skip
+        return table_html(TABLE, shown, may_operate=look.visitor.may_operate)
+    return html('<section class="card">{}</section>', _none(look) if known else _nothing())
 
 
 def _none(look: Look) -> Html:
@@ -46,26 +42,25 @@ def _nothing() -> Html:
     return empty("No destination yet", text, symbol="deliveries")
 
 
-def _files(look: Look) -> Html:
+def _files(look: Look) -> list[dict[str, Any]]:
+    """Return the row of results in files, which have no attempts and cannot be paused."""
     found = files_report(look.reader, at=look.at)
     if not found.get("delivered") and not found.get("pending"):
-        return EMPTY
-    trouble = ""
-    if found["problem"]:
-        trouble = html(' · <span class="trouble">{}</span>', found["problem"])
-    return card(
-        "Results in files",
-        html(
-            '<p class="deliveries-files">{} <b>{}</b> written, <b>{}</b> of them in 24 h, '
-            "<b>{}</b> waiting{}</p>",
-            icon("check"), number(found["delivered"]), number(found["delivered_24h"]),
-            number(found["pending"]), trouble,
-        ),
-        note=html("in <code>{}</code>", look.site.directory.outbox),
-    )  # fmt: skip
+        return []
+    return [
+        {
+            "target": _FILES, "kind": "file", "folder": str(look.site.directory.outbox),
+            "destinations": 1, "disabled_at": None, "paused_at": None, "breaker": "closed",
+            "failing_since": None, "attempts_24h": found["delivered_24h"],
+            "pending": found["pending"], "exhausted": 0, "disabled_because": None,
+            "problem": found["problem"], "last_outcome": None, "last_success_at": None,
+        }
+    ]  # fmt: skip
 
 
 def _destination(target: Target) -> Html:
+    if target["target"] == _FILES:
+        return html('<b>Files</b><span class="sub mono">{}</span>', target["folder"])
     return html(
         '<a class="mono" href="{}">{}</a><span class="sub">{}{}</span>',
         link("deliveries", dest=target["target"]), name_of(target["target"]),
@@ -78,6 +73,8 @@ def _paths(count: int) -> str:
 
 
 def _success(target: Target) -> Html:
+    if target["target"] == _FILES:
+        return EMPTY
     if not target["attempts_24h"]:
         return Html('<span class="muted">not tried</span>')
     share = target["success_share"]
@@ -90,6 +87,8 @@ def _success(target: Target) -> Html:
 
 
 def _speed(target: Target) -> Html:
+    if target["target"] == _FILES:
+        return EMPTY
     half = target["p50_seconds"]
     return html(
         '<span title="half of the attempts within {}">{}</span>',
@@ -98,22 +97,24 @@ def _speed(target: Target) -> Html:
 
 
 def _last(target: Target) -> Html:
-    problem = target["disabled_because"] or target["problem"]
-    if not problem and target["last_outcome"] in {None, "success"}:
-        if target["last_success_at"] is None:
-            return Html('<span class="muted">nothing sent yet</span>')
+    problem, cause = target["disabled_because"] or target["problem"], target["last_outcome"]
+    if problem:
+        said = cause_words(cause) if cause not in {None, "success"} else ""
+        return html('<span title="{0}">{0}</span><span class="sub">{1}</span>', problem, said)
+    if cause not in {None, "success"}:
+        return html("{}", cause_words(cause))
+    if target["last_success_at"] is not None:
         return html('<span class="muted">none; delivered {}</span>', age(target["last_success_at"]))
-    return html(
-        '<span title="{}">{}</span><span class="sub">{}</span>',
-        problem, problem or cause_words(target["last_outcome"]),
-        cause_words(target["last_outcome"]) if problem and target["last_outcome"] else "",
-    )  # fmt: skip
+    said = "none" if target["target"] == _FILES else "nothing sent yet"
+    return html('<span class="muted">{}</span>', said)
 
 
 def _count(target: Target, state: str) -> Html:
     value = target[state]
     if not value:
         return Html('<span class="muted">0</span>')
+    if target["target"] == _FILES:
+        return html("{}", number(value))
     address = link("deliveries", dest=target["target"], outcome=state)
     return html('<a class="{}" href="{}">{}</a>', _count_class(state), address, number(value))
 
@@ -123,6 +124,8 @@ def _count_class(state: str) -> str:
 
 
 def _actions(target: Target) -> Sequence[Action]:
+    if target["target"] == _FILES:
+        return []
     found = []
     if target["disabled_at"] or target["failing_since"] or target["breaker"] == "open":
         words = "Enable" if target["disabled_at"] else "Try now"

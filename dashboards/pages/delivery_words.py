@@ -141,4 +141,4 @@ def since_question(whose: str) -> Question:
 
 
 def _with_note(mark: Html, note: Html) -> Html:
-    return html('{}<span class="sub">{}</span>', mark, note) if note else mark
+    return html('{}<span class="sub nowrap">{}</span>', mark, note) if note else mark

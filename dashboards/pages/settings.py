@@ -59,8 +59,8 @@ async def _hold_intake(desk: Desk, event: Event, *, paused: bool) -> None:
     answer = await desk.ask(
         Question(
             title="Pause intake?",
-            text="New requests over REST and RabbitMQ are refused, or wait in their queue, until "
-            "intake is resumed. What is here already goes on.",
+            text="New requests over REST are refused, those in a RabbitMQ queue stay there, until "
+            "intake is resumed. Files in the inbox and what is here already go on.",
             fields=Html(
                 '<label class="field">Why (shown to everybody)<input type="text" name="reason" '
                 'maxlength="200" autocomplete="off"></label>'

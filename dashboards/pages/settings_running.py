@@ -11,6 +11,7 @@ from dashboards.components.timeline import facts
 from dashboards.markup import EMPTY, Html, html, join
 from dashboards.page import Look
 from dashboards.pages.delivery_words import KINDS, name_of
+from dashboards.places import link
 from dashboards.theme import Tone, badge, bar
 from dashboards.wording import age, count_of, number, size
 from storage.health import Health, product_version, read_health
@@ -24,6 +25,7 @@ _ROLES: Final[Mapping[str, tuple[str, str]]] = {
 }
 _UNWELL: Final = frozenset({"failing", "waiting", "stopped"})
 _NEARLY_FULL: Final = 0.9
+_MOST_SWITCHES: Final = 20
 
 
 def switches(look: Look) -> Html:
@@ -44,7 +46,7 @@ def switches(look: Look) -> Html:
 def _intake(look: Look, *, may_operate: bool) -> Html:
     pause = read_pause(look.site.directory)
     if pause is None:
-        said = html("requests are taken over REST and RabbitMQ; files in the inbox, too")
+        said = Html("over REST and RabbitMQ; files in the inbox are taken in either way")
         mark, act, words = badge("Open", "success"), "pause-intake", "Pause"
     else:
         why = f": {pause.reason}" if pause.reason else ""
@@ -61,7 +63,7 @@ def _lanes(rows: Sequence[Mapping[str, Any]], *, may_operate: bool) -> Html:
             f"lane-{row['lane_id']}", html('<span class="mono">{}</span>', row["model"]),
             html("{} · {} waiting", row["endpoint"], count_of(row["pending"], "request")),
             _mark(is_paused=row["paused"]),
-            _lane_button(row["lane_id"], is_paused=row["paused"]) if may_operate else EMPTY,
+            _button("lane", is_paused=row["paused"]) if may_operate else EMPTY,
         )
         for row in rows
     ]  # fmt: skip
@@ -78,9 +80,9 @@ def _targets(rows: Sequence[Mapping[str, Any]], *, may_operate: bool) -> Html:
             html("{} · {} waiting", KINDS.get(row["kind"], row["kind"]),
                  count_of(row["pending"], "result")),
             _mark(is_paused=row["paused_at"] is not None),
-            _target_button(is_paused=row["paused_at"] is not None) if may_operate else EMPTY,
+            _button("target", is_paused=row["paused_at"] is not None) if may_operate else EMPTY,
         )
-        for row in rows
+        for row in sorted(rows, key=lambda row: row["paused_at"] is None)
     ]  # fmt: skip
     paused = sum(row["paused_at"] is not None for row in rows)
     every = _all("delivery", paused=paused, count=len(rows)) if may_operate else EMPTY
@@ -89,9 +91,13 @@ def _targets(rows: Sequence[Mapping[str, Any]], *, may_operate: bool) -> Html:
 
 
 def _section(title: str, items: Sequence[Html], every: Html, empty_text: str) -> Html:
-    body = (
-        html("<ul>{}</ul>", join(items)) if items else html('<p class="muted">{}</p>', empty_text)
-    )
+    more = len(items) - _MOST_SWITCHES
+    body = html("<ul>{}</ul>", join(items[:_MOST_SWITCHES]))
+    if not items:
+        body = html('<p class="muted">{}</p>', empty_text)
+    elif more > 0:
+        all_of_them = html('<a href="{}">all of them</a>', link("deliveries"))
+        body = html('{}<p class="muted small">and {} more: {}</p>', body, number(more), all_of_them)
     return html(
         '<section><header><h3>{}</h3><span class="grow"></span>{}</header>{}</section>',
         title, every if items else EMPTY, body,
@@ -110,15 +116,10 @@ def _mark(*, is_paused: bool) -> Html:
     return badge("Paused", "warning") if is_paused else badge("Running", "success")
 
 
-def _lane_button(lane_id: int, *, is_paused: bool) -> Html:
-    act, words = ("resume-lane", "Resume") if is_paused else ("pause-lane", "Pause")
-    del lane_id
-    return button(Action(act=act, words=words, kind="primary" if is_paused else ""))
-
-
-def _target_button(*, is_paused: bool) -> Html:
-    act, words = ("resume-target", "Resume") if is_paused else ("pause-target", "Pause")
-    return button(Action(act=act, words=words, kind="primary" if is_paused else ""))
+def _button(what: str, *, is_paused: bool) -> Html:
+    if is_paused:
+        return button(Action(act=f"resume-{what}", words="Resume", kind="primary"))
+    return button(Action(act=f"pause-{what}", words="Pause"))
 
 
 def _all(what: str, *, paused: int, count: int) -> Html:
@@ -164,7 +165,8 @@ def _answers(health: Health) -> Html:
         for system, moment in sorted(health.last_answers.items())
     ]
     told = [html("since {}", age(health.since)), *answers, html("version {}", health.version)]
-    said = html('<p class="small trouble">{}</p>', health.message) if health.message else EMPTY
+    tone = "trouble" if health.state in _UNWELL else "muted"
+    said = html('<p class="small {}">{}</p>', tone, health.message) if health.message else EMPTY
     return html('<p class="muted small">{}</p>{}', join(told, " · "), said)
 
 
