@@ -13,7 +13,7 @@ from dashboards.components.code import copy_button
 from dashboards.components.confirm import Question
 from dashboards.components.notices import card, empty, notice
 from dashboards.components.table import button
-from dashboards.components.timeline import facts, timeline
+from dashboards.components.timeline import timeline
 from dashboards.desk import Desk
 from dashboards.markup import EMPTY, Html, attributes, html, join
 from dashboards.page import Look, Page
@@ -46,10 +46,9 @@ def whole(look: Look) -> Html:
     waiting = why_waiting(request)
     told = EMPTY if waiting is None else notice(waiting[0], tone=waiting[1], more=waiting[2])
     return html(
-        '<div class="grid">{}{}{}<div class="grid wide request-grid"><div class="grid">{}</div>'
-        '<div class="grid side">{}{}</div></div></div>',
+        '<div class="grid">{}{}{}{}<div class="grid wide request-grid">{}{}</div></div>',
         _head(request, may_operate=look.visitor.may_operate), told, _fault(look, request),
-        texts(look, request), card("Timeline", timeline(steps_of(request))), _about(request),
+        _about(request), texts(look, request), card("Timeline", timeline(steps_of(request))),
     )  # fmt: skip
 
 
@@ -121,7 +120,12 @@ def _about(request: Request) -> Html:
             '<span class="mono">{}</span> {}', request["id"],
             copy_button(request["id"], label="Copy the id at the provider"))),
     ]  # fmt: skip
-    return card("About", facts(pairs))
+    items = join(
+        html("<div><dt>{}</dt><dd>{}</dd></div>", name, value)
+        for name, value in pairs
+        if value is not None
+    )
+    return html('<section class="card request-facts"><dl>{}</dl></section>', items)
 
 
 def _attempts(request: Request) -> str:

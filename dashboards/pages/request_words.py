@@ -65,6 +65,13 @@ def delivery_badge(request: Request) -> Html:
     return badge(words, tone, title=f"delivery {state}, {count_of(tries, 'attempt')}")
 
 
+def target_words(target: str) -> str:
+    """Return where a result goes, in few letters: `webhook example.com`, `rabbitmq results`."""
+    kind, _, name = target.partition(":")
+    host = name.removeprefix("https://").removeprefix("http://")
+    return f"{kind} {host.removesuffix(':443').removesuffix(':80')}".strip()
+
+
 def possible_deeds(request: Request) -> list[Action]:
     """Return what an operator can do to a request now, the most likely first."""
     found = []

@@ -37,11 +37,12 @@ from dashboards.pages.request_words import (
     question_about,
     state_badge,
     state_note,
+    target_words,
 )
 from dashboards.performing import Deed
 from dashboards.places import Place, link
 from dashboards.theme import icon
-from dashboards.wording import age, compact, count_of, number
+from dashboards.wording import UNKNOWN, age, compact, count_of, number
 from storage.ledger import Transaction
 from storage.reports.paging import PageChoice
 from storage.reports.request import places_of
@@ -284,8 +285,12 @@ def _unbounded(place: Place) -> Place:
 
 def _batch(row: Mapping[str, Any]) -> Html:
     if row["batch_id"] is None:
-        return EMPTY
+        return html('<span class="muted">{}</span>', UNKNOWN)
     return html('<a href="{}">{}</a>', link("batches", row["batch_id"]), row["batch_id"])
+
+
+def _delivery(row: Mapping[str, Any]) -> Html:
+    return html("{}{}", delivery_badge(row), _sub(target_words(row["target"])))
 
 
 def _sub(text: str) -> Html:
@@ -309,8 +314,7 @@ TABLE: Final = Table(
                cell=lambda row: compact(row["tokens"])),
         Column(title="Status", sort="state",
                cell=lambda row: html("{}{}", state_badge(row), _sub(state_note(row)))),
-        Column(title="Delivery",
-               cell=lambda row: html("{}{}", delivery_badge(row), _sub(row["target"]))),
+        Column(title="Delivery", cell=_delivery),
         Column(title="Tries", kind="number", sort="attempts",
                cell=lambda row: number(row["attempts"])),
         Column(title="Created", sort="created", cell=lambda row: age(row["created_at"])),
