@@ -1,27 +1,22 @@
 """Requests over REST, single and in bulk, beside a server that keeps nothing."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.processes import spent_so_far
 from benchmarks.sample_data import write_requests
+from benchmarks.serving import PATIENCE_SECONDS, bare_server, web_server
 
 CONNECTIONS = 64
 SINGLE = 60_000
 BULK = 200_000
 RUNS = 3
-_PATIENCE_SECONDS = 60.0
 
 
 def measure() -> list[Figure]:
@@ -33,9 +28,9 @@ def measure() -> list[Figure]:
 def _single(folder: Path) -> list[Figure]:
     ours, floors, costs = [], [], []
     for run in range(RUNS):  # in turns: the machine's other load changes from minute to minute
-        with _bare() as (port, _):
+        with bare_server() as (port, _):
             floors.append(_load(port))
-        with _web(folder / f"single-{run}") as (port, process):
+        with web_server(folder / f"single-{run}") as (port, process):
             before = spent_so_far(process)
             ours.append(_load(port))
             costs.append((spent_so_far(process).cpu_seconds - before.cpu_seconds) / SINGLE * 1e6)
@@ -61,7 +56,7 @@ def _bulk(folder: Path) -> list[Figure]:
     upload = folder / "upload.jsonl"
     write_requests(upload, BULK, line_bytes=1_024)
     rates, costs = [], []
-    with _web(folder / "bulk") as (port, process):
+    with web_server(folder / "bulk") as (port, process):
         for run in range(RUNS):
             before, began = spent_so_far(process), time.perf_counter()
             _upload(port, upload, run)
@@ -84,7 +79,7 @@ def _upload(port: int, upload: Path, run: int) -> None:
             data=body, method="POST",
             headers={"Content-Length": str(upload.stat().st_size)},
         )  # fmt: skip
-        with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
             accepted = json.load(answer)["accepted"]
     if accepted != BULK:
         raise SystemExit(f"{accepted:,} of {BULK:,} lines were accepted")
@@ -97,45 +92,3 @@ def _load(port: int) -> dict[str, float]:
     )
     found: dict[str, float] = json.loads(done.stdout)
     return found
-
-
-@contextmanager
-def _web(data: Path) -> Iterator[tuple[int, int]]:
-    environment = {**os.environ, "OBM_DATA_DIR": str(data), "OBM_HOST": "127.0.0.1"}
-    with _serving([sys.executable, "-m", "deployments.cli", "web"], environment) as found:
-        yield found
-
-
-@contextmanager
-def _bare() -> Iterator[tuple[int, int]]:
-    with _serving([sys.executable, "-m", "benchmarks.bare_server"], dict(os.environ)) as found:
-        yield found
-
-
-@contextmanager
-def _serving(command: list[str], environment: dict[str, str]) -> Iterator[tuple[int, int]]:
-    """Run a server and give its port and process id."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    environment = {**environment, "OBM_PORT": str(port)}
-    arguments = [] if command[-1] == "web" else [str(port)]
-    process = subprocess.Popen([*command, *arguments], env=environment)
-    try:
-        _await_port(port)
-        yield port, process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-
-
-def _await_port(port: int) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
