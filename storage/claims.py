@@ -9,6 +9,7 @@ from batching.lifecycle import BatchState
 from batching.planning import Claim, decide, expected_cost_usd
 from storage.lanes import Lane, SubmissionPolicy, budget_left_usd, read_lanes, record_wait
 from storage.ledger import Ledger, Transaction, now
+from storage.submission_lock import last_batch_number
 
 
 def claim_next(ledger: Ledger, policy: SubmissionPolicy) -> int | None:
@@ -112,7 +113,7 @@ def _plan(
     totals: Mapping[str, Any],
     cost_usd: Decimal | None,
 ) -> int:
-    batch_id = (transaction.value("SELECT max(batch_id) FROM batches") or 0) + 1
+    batch_id = last_batch_number(transaction) + 1
     transaction.execute(
         """
         INSERT INTO batches (batch_id, lane_id, state, closed_because, requests, bytes, tokens,

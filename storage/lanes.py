@@ -10,6 +10,7 @@ from batching.planning import BatchLimits, LaneView, TokenRates, Wait
 from batching.retry import growing_pause_seconds
 from batching.token_limits import TokenLimit
 from storage.ledger import Ledger, Transaction, now
+from storage.submission_lock import submission_lock
 
 CAUTION_ENDS_TOKENS = 1_000_000_000_000
 """No lane is so large: a bound that has grown to this holds nothing back."""
@@ -94,13 +95,15 @@ ORDER BY pending.oldest NULLS LAST, lane_id
 
 def read_lanes(reader: Transaction, policy: SubmissionPolicy, *, at: datetime) -> list[Lane]:
     """Return every lane, the one with the oldest pending request first."""
+    lock = submission_lock(reader)
+    held = None if lock is None else lock.sentence
     return [
-        _lane(row, policy)
+        _lane(row, policy, held=held)
         for row in reader.rows(_LANES, policy.max_wait_seconds, at, policy.account)
     ]
 
 
-def _lane(row: Mapping[str, Any], policy: SubmissionPolicy) -> Lane:
+def _lane(row: Mapping[str, Any], policy: SubmissionPolicy, *, held: str | None) -> Lane:
     limit = policy.token_limit_of(row["model"], row["learned_limit"])
     view = LaneView(
         pending_requests=row["pending_requests"] or 0,
@@ -113,7 +116,7 @@ def _lane(row: Mapping[str, Any], policy: SubmissionPolicy) -> Lane:
         live_tokens=row["live_tokens"],
         unsent_batches=row["unsent_batches"],
         paused=row["paused"],
-        account_trouble=row["trouble"],
+        account_trouble=row["trouble"] or held,
         backoff_until=row["backoff_until"],
         token_limit=limit.tokens,
         token_limit_certain=limit.certain,
@@ -265,7 +268,7 @@ def room_for(
         """,
         batch_id,
     )
-    if row is None or row["paused"] or row["trouble"]:
+    if row is None or row["paused"] or row["trouble"] or submission_lock(reader):
         return False
     if row["backoff_until"] and row["backoff_until"] > now():
         return False

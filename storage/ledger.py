@@ -24,11 +24,15 @@ from storage.backups import back_up, log_of
 from storage.directory import DataDirectory
 from storage.durable import move, publish, sync_file
 from storage.locks import exclusive_lock
+from storage.submission_lock import lock_submission
 
 logger = logging.getLogger(__name__)
 
 STORAGE_VERSION = "v1.5.0"
 """The file format: set once, at creation; DuckDB 1.5 can read it too."""
+
+_HOME = "home"
+"""In `meta`: the lock file beside which this ledger was last opened."""
 
 _one_transaction_at_a_time = threading.Lock()
 
@@ -156,6 +160,8 @@ class Ledger:
                 return
             with self._connected() as connection:
                 found = schema_version(connection)
+                if 0 < found <= len(wanted):
+                    self._lock_if_moved(connection)
             if found > len(wanted):
                 raise ConfigurationError(
                     f"the ledger {self.directory.ledger} was written by a newer version "
@@ -168,6 +174,25 @@ class Ledger:
                 back_up(self.directory, label=f"before-schema-{len(wanted)}")
             for number in range(found + 1, len(wanted) + 1):
                 self._apply(number, wanted[number - 1], self.directory.ledger)
+
+    def _lock_if_moved(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Lock submission if the whole data directory was copied or put back.
+
+        What was done since then is not in here. The lock file is never made anew by us, so
+        another one (by its inode) means another place.
+        """
+        home = str(self.directory.ledger_lock.stat().st_ino)
+        transaction = Transaction(connection)
+        known = transaction.value("SELECT value FROM meta WHERE key = ?", _HOME)
+        if known == home:
+            return
+        connection.execute("BEGIN")
+        if known is not None:
+            reason = "the data directory was copied here, or restored"
+            lock_submission(transaction, reason=reason, actor="ledger")
+        transaction.execute("DELETE FROM meta WHERE key = ?", _HOME)
+        transaction.execute("INSERT INTO meta VALUES (?, ?)", _HOME, home)
+        connection.execute("COMMIT")
 
     def _create(self, wanted: list[str]) -> None:
         """Make a new ledger beside its place: a half-made one could never be opened again."""
@@ -189,6 +214,8 @@ class Ledger:
                 connection.execute(
                     "INSERT INTO meta VALUES ('installation', ?)", [secrets.token_hex(4)]
                 )
+                home = str(self.directory.ledger_lock.stat().st_ino)
+                connection.execute("INSERT INTO meta VALUES (?, ?)", [_HOME, home])
             connection.execute("DELETE FROM meta WHERE key = 'schema_version'")
             connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", [str(number)])
             connection.execute("COMMIT")

@@ -6,6 +6,7 @@ from storage.batch_files import write_batch_files
 from storage.batches import Batch, batch_of
 from storage.claims import claim_next
 from storage.ledger import now
+from storage.submission_lock import submission_lock
 from tasks.resources import our_batches, resources
 from tasks.steps import step
 
@@ -19,10 +20,11 @@ def next_batch() -> Batch | None:
 def unfinished_batches() -> list[Batch]:
     """Return batches that were claimed or uploaded earlier and whose pause is over.
 
-    None while the account is stopped: each upload would only be refused again.
+    None while the account is stopped, as each upload would only be refused again, or while
+    submission is locked.
     """
     with resources().ledger.transaction() as reader:
-        if trouble_of(reader, resources().settings.account):
+        if trouble_of(reader, resources().settings.account) or submission_lock(reader):
             return []
     waiting = our_batches(BatchState.PLANNED, BatchState.UPLOADED)
     return [batch for batch in waiting if batch.not_before is None or batch.not_before <= now()]

@@ -21,6 +21,7 @@ from storage.outbox import pending_parts
 from storage.results import own_results_waiting
 from storage.snapshots import snapshot
 from storage.staging import claimable_files, claimed_sources
+from storage.submission_lock import submission_lock
 from storage.targets import waits_for_disabled
 from tasks.resources import Resources
 
@@ -82,8 +83,10 @@ def _grown_file(reader: Transaction, resources: Resources, at: datetime) -> bool
 
 
 def _submit(reader: Transaction, resources: Resources, at: datetime) -> bool:
+    lock = submission_lock(reader)
     return (
-        probe_is_due(reader, resources.settings.account)
+        (lock is not None and lock.is_due(at))
+        or probe_is_due(reader, resources.settings.account)
         or unsent_elsewhere(reader, resources.settings.account)
         or _create_to_settle(reader, resources, at)
         or _batch_to_go_on(reader, resources, at)
@@ -105,6 +108,8 @@ def _batch_to_go_on(reader: Transaction, resources: Resources, at: datetime) -> 
         resources.settings.account,
         at,
     )
+    if submission_lock(reader):
+        return False
     return any(
         row["state"] == "planned"
         or room_for(reader, row["batch_id"], token_limit_of=resources.token_limit_of)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from storage.accounts import trouble_of
 from storage.ledger import Transaction, now
+from storage.submission_lock import submission_lock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +45,7 @@ def standstill(reader: Transaction, account: str) -> Standstill:
     held += [] if soon else _undelivered(reader)
     return Standstill(
         under_way=under_way,
-        waiting_for_time=sum(waits.values()) + soon,
+        waiting_for_time=sum(waits.values()) + soon + bool(submission_lock(reader)),
         held=", ".join(held) or None,
         account_trouble=trouble_of(reader, account) if under_way or waits else None,
     )

@@ -81,7 +81,7 @@ def test_a_faulty_statement_takes_its_transaction_back_and_keeps_its_own_error(
 ) -> None:
     with pytest.raises(duckdb.Error, match="no_such_table"):
         store.run("INSERT INTO no_such_table VALUES (1)")
-    assert store.value("SELECT count(*) FROM meta") == 2
+    assert store.value("SELECT count(*) FROM meta") == 3
 
 
 def test_times_come_back_in_utc_and_counts_are_of_rows_touched(store: Store) -> None:
