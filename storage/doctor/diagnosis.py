@@ -115,7 +115,7 @@ def _narrowed(finding: Finding, earlier: Finding) -> Finding:
     if max(finding.count, earlier.count) > MOST_IDS:
         return finding
     ids = tuple(name for name in finding.ids if name in earlier.ids)
-    return replace(finding, ids=ids, count=len(ids))
+    return replace(finding, ids=ids, count=min(finding.count, len(ids)))
 
 
 @contextmanager

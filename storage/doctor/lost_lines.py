@@ -57,6 +57,8 @@ SELECT result_id, rows - coalesce(held, 0) AS gone FROM results LEFT JOIN (
 WHERE rows > coalesce(held, 0)
 """
 _KEY: Final = ["segment", "row_index"]
+_ID: Final = pl.struct(pl.col("job_id").cast(pl.Int32), "custom_id").hash().alias("id")
+"""Of a job's custom_id: as a number, so that many fit into memory."""
 
 
 @dataclass(slots=True)
@@ -100,7 +102,8 @@ def _look_at(
         [_nothing(), *(_missing_rows(examination, row["segment"]) for row in segments)]
     )
     excused = missing.join(answered, on=_KEY, how="semi").height
-    unexcused = missing.join(answered, on=_KEY, how="anti")
+    # A line that repeats a forgotten one was never counted as accepted, so it is no loss.
+    unexcused = missing.join(answered, on=_KEY, how="anti").join(answered, on="id", how="anti")
     certain = unexcused.filter(~pl.col("forgets"))
     losses.certain = pl.concat([losses.certain, certain]).head(MOST_IDS)
     lost = max(0, group["lost"] - excused)
@@ -135,7 +138,8 @@ def _missing_rows(examination: Examination, segment: int) -> pl.DataFrame:
             "SEMI JOIN requests USING (job_id, custom_id)"
         )
     return (
-        with_owner.join(repeats, on="row_index", how="anti")
+        with_owner.with_columns(_ID)
+        .join(repeats, on="row_index", how="anti")
         .unique("row_index", maintain_order=True)
         .select(_nothing().columns)
     )
@@ -161,11 +165,13 @@ def _owners(jobs: list[dict[str, Any]]) -> pl.DataFrame:
 
 def _answered_rows(examination: Examination, result_ids: list[int]) -> pl.DataFrame:
     """Return the rows that these result files answer, as far as the files are there."""
-    found = [pl.DataFrame(schema={"segment": pl.Int32, "row_index": pl.Int32})]
+    columns = [*_KEY, "job_id", "custom_id"]
+    found = [pl.DataFrame(schema={"segment": pl.Int32, "row_index": pl.Int32, "id": pl.UInt64})]
     for result_id in result_ids:
         path = result_path(examination.directory, result_id)
         try:
-            found.append(pl.DataFrame(pq.read_table(path, columns=_KEY)))
+            rows = pl.DataFrame(pq.read_table(path, columns=columns))
+            found.append(rows.select(*_KEY, _ID))
         except (OSError, ArrowException):
             continue
     return pl.concat(found)
@@ -178,6 +184,7 @@ def _nothing() -> pl.DataFrame:
             "row_index": pl.Int32,
             "custom_id": pl.String,
             "forgets": pl.Boolean,
+            "id": pl.UInt64,
         }
     )
 

@@ -14,11 +14,13 @@ from ailing import codes, diagnosed, finding, healthy, old, results_of
 from factories import Store, chat_lines, write_segments
 
 from batching.errors import ConfigurationError
+from batching.jobs import JobSettings
 from storage.batch_files import batch_folder
 from storage.directory import DataDirectory
 from storage.doctor.diagnosis import examine
 from storage.doctor.findings import Check
 from storage.ledger import now
+from storage.results import write_own_results_of_requests
 from storage.segments import segment_path
 
 
@@ -548,3 +550,27 @@ def test_a_damaged_ledger_ends_with_what_to_do(system: Store, start: int) -> Non
 
     with pytest.raises(ConfigurationError, match=r"cannot be read.*backups"):
         diagnosed(system)
+
+
+def test_a_line_that_repeats_a_forgotten_one_is_not_taken_for_a_lost_one(system: Store) -> None:
+    label = JobSettings(label="team")
+    system.take_in(chat_lines(2, prefix="first"), name="a", source_id="s8", settings=label)
+    system.take_in(
+        [*chat_lines(2, prefix="first"), *chat_lines(2, prefix="later")],
+        name="b", source_id="s9", settings=label,
+    )  # fmt: skip
+    system.run(
+        "UPDATE requests SET state = 'cancelled', error_code = 'obm_cancelled', "
+        "finished_at = now()::TIMESTAMP WHERE custom_id LIKE 'first%'"
+    )
+    write_own_results_of_requests(system.ledger)
+    system.deliver()
+    system.run("UPDATE jobs SET endless = true WHERE label = 'team'")
+    system.run("DELETE FROM requests WHERE custom_id LIKE 'first%'")
+    assert codes(system) == []
+
+    system.run("DELETE FROM requests WHERE custom_id = 'later-1'")
+
+    found = finding(system, "line_without_request")
+    assert found.ids == ("cafe0123-6-3 later-1",)
+    assert found.count == 1
