@@ -20,7 +20,7 @@ from dashboards.transfer import Transfer
 from dashboards.websocket_patch import apply_websocket_patch
 
 TITLE: Final = "OpenAI Batch Manager"
-ADDRESSES: Final = ("/ui", "/ui/{page}", "/ui/{page}/{id}")
+ADDRESSES: Final = ("/ui", "/ui/{page}", "/ui/{page}/{id:path}")
 _UNUSED_SECONDS: Final = 30.0
 """So long a slow line may take to bring what a page needs before it connects."""
 _SECRET_BYTES: Final = 32

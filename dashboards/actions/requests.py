@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from batching.destinations import Reach
+from dashboards.actions.telling import told
 from dashboards.performing import Deed, Outcome
 from dashboards.wording import count_of
-from storage.action_outcomes import ActionOutcome
 from storage.bulk_requests import cancel_requests, redeliver_requests, retry_requests
 from storage.ledger import Ledger
 from storage.request_actions import edit_destination
@@ -24,7 +24,7 @@ def cancel(wanted: RequestFilter) -> Deed:
                 f"{count_of(found.later, 'request')} in a batch: cancel requested, a result that "
                 "still comes is kept."
             )
-        return _told(found, done)
+        return told(found, done)
 
     return deed
 
@@ -35,7 +35,7 @@ def run_again(wanted: RequestFilter) -> Deed:
     def deed(ledger: Ledger, actor: str) -> Outcome:
         found = retry_requests(ledger, wanted, actor=actor)
         verb = "goes" if found.changed == 1 else "go"
-        return _told(found, [f"{count_of(found.changed, 'request')} {verb} into a new batch."])
+        return told(found, [f"{count_of(found.changed, 'request')} {verb} into a new batch."])
 
     return deed
 
@@ -45,7 +45,7 @@ def redeliver(wanted: RequestFilter, *, delivered_too: bool) -> Deed:
 
     def deed(ledger: Ledger, actor: str) -> Outcome:
         found = redeliver_requests(ledger, wanted, failed_only=not delivered_too, actor=actor)
-        return _told(found, [f"{count_of(found.changed, 'result')} on the way again."])
+        return told(found, [f"{count_of(found.changed, 'result')} on the way again."])
 
     return deed
 
@@ -55,20 +55,6 @@ def edit_delivery(request: Mapping[str, object], config: object, *, reach: Reach
 
     def deed(ledger: Ledger, actor: str) -> Outcome:
         found = edit_destination(ledger, dict(request), config, reach=reach, actor=actor)
-        return _told(found, ["The delivery is changed: the next attempt goes there."])
+        return told(found, ["The delivery is changed: the next attempt goes there."])
 
     return deed
-
-
-def _told(found: ActionOutcome, done: list[str]) -> Outcome:
-    """Return what was done and what was left alone, each with its real count."""
-    sentences = done if found.changed else ["Nothing changed."]
-    left = ", ".join(f"{count:,} {why}" for why, count in found.skipped.items())
-    if found.skipped_total == 1 and not found.changed:
-        left = next(iter(found.skipped))
-    if left:
-        sentences = [*sentences, f"Left alone: {left}."]
-    text = " ".join(sentences)
-    if not found.changed:
-        return Outcome(text=text, tone="info")
-    return Outcome(text=text, tone="warning" if left else "success")
