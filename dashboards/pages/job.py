@@ -38,7 +38,8 @@ def _head(job: cards.Job, *, may_operate: bool) -> Html:
         '<nav class="breadcrumb" aria-label="Breadcrumb"><a href="{}">Jobs</a> / {}</nav>'
         '<div class="page-head" data-id="{}"><h1 class="job-name">{}</h1>{} {}'
         '<span class="grow"></span>{}</div>',
-        link("jobs"), job["name"], job["name"], job["name"], state_badge(job), kinds(job) if job["kinds"] else EMPTY,
+        link("jobs"), job["name"], job["name"], job["name"], state_badge(job),
+        kinds(job) if job["kinds"] else EMPTY,
         join((button(one, small=False) for one in actions), " "),
     )  # fmt: skip
 

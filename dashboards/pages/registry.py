@@ -10,6 +10,7 @@ from dashboards.pages import (
     batches,
     deliveries,
     find,
+    held_file,
     job,
     jobs,
     missing,
@@ -17,6 +18,7 @@ from dashboards.pages import (
     request,
     requests,
     settings,
+    upload,
 )
 from dashboards.places import Place
 
@@ -28,6 +30,7 @@ LISTS: Final[Mapping[str, Page]] = {
     "deliveries": deliveries.PAGE,
     "audit": audit.PAGE,
     "jobs": jobs.PAGE,
+    "upload": upload.PAGE,
     "settings": settings.PAGE,
 }
 """By the first part of the address: `/ui/batches`."""
@@ -36,6 +39,7 @@ DETAILS: Final[Mapping[str, Page]] = {
     "batches": batch.PAGE,
     "requests": request.PAGE,
     "jobs": job.PAGE,
+    "upload": held_file.PAGE,
 }
 """By the first part of an address with an id: `/ui/batches/12`."""
 
