@@ -5,6 +5,7 @@ from typing import Final
 
 from dashboards.page import Page
 from dashboards.pages import (
+    analytics,
     audit,
     batch,
     batches,
@@ -30,6 +31,7 @@ LISTS: Final[Mapping[str, Page]] = {
     "deliveries": deliveries.PAGE,
     "audit": audit.PAGE,
     "jobs": jobs.PAGE,
+    "analytics": analytics.PAGE,
     "upload": upload.PAGE,
     "settings": settings.PAGE,
 }
