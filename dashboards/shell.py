@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import panel as pn
 import panel_material_ui as pmui
+import param
+from panel.util.parameters import edit_readonly
 from panel.viewable import Viewable
 
 from dashboards.actions import intake
@@ -95,6 +97,8 @@ class Session:
             header=[self.bar], sidebar=[self.menu],
             main=[self.router, self.overlay, self.banner, self.board, self.extras],
         )  # fmt: skip
+        with edit_readonly(frame):
+            frame.busy = _AtRest().param.busy  # type: ignore[attr-defined, no-untyped-call]  # see there
         self._page_frame = frame
         return frame
 
@@ -246,6 +250,16 @@ class Session:
             )  # fmt: skip
 
         return self.site.live.reading(with_reader)
+
+
+class _AtRest(param.Parameterized):
+    """Says that nothing is busy, instead of Panel itself.
+
+    Panel would tell every page of each tick of every other, which nobody is shown, and keep the
+    pages for that after their end.
+    """
+
+    busy = param.Boolean(default=False)
 
 
 def _nothing() -> Viewable:
