@@ -145,10 +145,12 @@ _WAYS: Final = {"dashboard": "dashboard", "api": "REST API", "cli": "command lin
 def _object(row: Mapping[str, Any]) -> Html:
     entity, identity = row["entity"], row["entity_id"]
     name = row["model"] or ("several" if identity == "*" else identity)
-    said = entity.capitalize() if name != entity else ""
+    said = entity.capitalize()
+    if name == entity:
+        return html('<a href="{}">{}</a>', _target(entity, identity), said)
     return html(
-        '{} <a class="{}" href="{}">{}</a>',
-        said, "" if entity in {"job", "batch"} else "mono", _target(entity, identity), name,
+        '<a href="{}">{} <span class="{}">{}</span></a>',
+        _target(entity, identity), said, "" if entity in {"job", "batch"} else "mono", name,
     )  # fmt: skip
 
 

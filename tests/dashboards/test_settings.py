@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from dashboard_visits import BeginVisit
 from delivery_ledger import CRM, last_move, store_with_deliveries
 from playwright.sync_api import Locator, Page, expect
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dashboard_visits import BeginVisit
     from factories import Store
     from web_process import Web
 

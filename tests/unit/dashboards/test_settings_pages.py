@@ -111,7 +111,7 @@ def test_limits_say_where_they_come_from(store: Store) -> None:
     assert "Learned" in shown
     assert 'data-act="forget-limit"' in shown
     assert "OBM_TOKEN_LIMITS=gpt-4o-mini=90000" in shown
-    own = configured(store, OBM_TOKEN_LIMITS="gpt-4o=2000000", **url)
+    own = configured(store, **url, OBM_TOKEN_LIMITS={"gpt-4o": 2_000_000})
     shown = own.tile("/ui/settings?tab=limits", "limits")
     assert "2,000,000" in shown
     assert "Set here" in shown
