@@ -23,6 +23,7 @@ from batching.errors import (
     ProviderUnavailable,
     RequestRefused,
     StopRequested,
+    Throttled,
 )
 from batching.provider import (
     ProviderBatch,
@@ -40,6 +41,8 @@ from clients.safe_retries import FOREIGN_ERRORS, SAFE_ATTEMPTS, retried, stoppab
 
 BATCHES_PER_PAGE = 100
 FILES_PER_PAGE = 1000
+UNNAMED_PAUSE_SECONDS = 20.0
+"""How long to wait when the provider asks for a pause and does not say how long."""
 CONNECT_SECONDS = 10.0
 INPUT_FILE_LIFE_SECONDS = 30 * 24 * 3600
 _RECEIVING_BYTES_PER_SECOND = 1_000_000  # how fast a server is at least expected to store a file
@@ -127,13 +130,19 @@ class OpenAIBatches:
             f"looking at batch {batch_id}",
         )
 
-    def list_batches(self, created_after: datetime | None = None) -> Iterator[ProviderBatch]:
-        """Yield the account's batches, those created before the time left out."""
+    def list_batches(
+        self, created_after: datetime | None = None, *, patience_seconds: float = 0.0
+    ) -> Iterator[ProviderBatch]:
+        """Yield the account's batches, those created before the time left out.
+
+        A pause that the provider asks for is kept as long as the patience lasts.
+        """
         pages = self._pages(
             lambda after: self._client.batches.with_raw_response.list(
                 limit=BATCHES_PER_PAGE, **_after(after)
             ),
             "listing the batches",
+            patience_seconds,
         )
         previous: list[ProviderBatch] = []
         for page in pages:
@@ -163,13 +172,14 @@ class OpenAIBatches:
             f"looking at file {file_id}",
         )
 
-    def list_files(self, purpose: str) -> Iterator[ProviderFile]:
+    def list_files(self, purpose: str, *, patience_seconds: float = 0.0) -> Iterator[ProviderFile]:
         """Yield the account's files of a purpose (`batch`, `batch_output`)."""
         pages = self._pages(
             lambda after: self._client.files.with_raw_response.list(
                 purpose=purpose, limit=FILES_PER_PAGE, **_after(after)
             ),
             f"listing the files for {purpose}",
+            patience_seconds,
         )
         for page in pages:
             yield from map(read_file, page)
@@ -221,13 +231,13 @@ class OpenAIBatches:
         )
 
     def _pages(
-        self, fetch: Callable[[str | None], Any], asked: str
+        self, fetch: Callable[[str | None], Any], asked: str, patience_seconds: float
     ) -> Iterator[list[Mapping[str, Any]]]:
         seen: set[str] = set()
         after: str | None = None
         while True:
             check_stop()
-            page = self._get(partial(fetch, after), _read_page, asked)
+            page, patience_seconds = self._page(partial(fetch, after), asked, patience_seconds)
             entries = [entry for entry in page["data"] if entry.get("id") not in seen]
             if not entries:
                 return  # the end, or a server that knows no paging and repeats itself
@@ -236,6 +246,20 @@ class OpenAIBatches:
             if page.get("has_more") is False or after is None:
                 return
             seen.update(str(entry.get("id")) for entry in entries)
+
+    def _page(
+        self, fetch: Callable[[], Any], asked: str, patience_seconds: float
+    ) -> tuple[Mapping[str, Any], float]:
+        """Return a page, after the pauses that the provider asks for, and the patience left."""
+        while True:
+            try:
+                return self._get(fetch, _read_page, asked), patience_seconds
+            except Throttled as error:
+                pause_seconds = error.retry_after_seconds or UNNAMED_PAUSE_SECONDS
+                if pause_seconds > patience_seconds:
+                    raise
+            self._pause(pause_seconds)
+            patience_seconds -= pause_seconds
 
     def _get(
         self, call: Callable[[], Any], read: Callable[[object], _Answer], asked: str

@@ -17,6 +17,7 @@ from batching.stopping import stop_signal
 from deployments.prefect_server import choose_server, client_environment, external_api_url
 from deployments.supervision import Supervisor
 from storage.accounts import make_probes_due
+from storage.batches import make_looks_due
 from storage.directory import DataDirectory
 from storage.ledger import now
 from storage.reports.progress import failures_since
@@ -77,6 +78,7 @@ class Cycles:
         resources = Resources(self._settings, close_at_once=True)
         with using(resources), stop_signal(self._stop), closing(resources):
             make_probes_due(resources.ledger)
+            make_looks_due(resources.ledger)
             while not self._stop.is_set():
                 busy = flows_with_work(resources, max_age_seconds=0.0)
                 if busy:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from batching.settings import Settings
 from deployments.pipeline import Work
 from storage.accounts import make_probes_due
+from storage.batches import make_looks_due
 from storage.health import HealthFile
 from storage.log_files import is_log, logs_are_due
 from storage.snapshots import ledger_generation
@@ -61,6 +62,7 @@ def load_work(settings: Settings, health: HealthFile) -> Work:
     resources = Resources(settings)
     use(resources)
     make_probes_due(resources.ledger)
+    make_looks_due(resources.ledger)
 
     def asks_for(name: str) -> Callable[[], bool]:
         return lambda: name == "upkeep" or name in flows_with_work(resources)

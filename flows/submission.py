@@ -14,6 +14,7 @@ from tasks.assembly import assemble_batch, next_batch, unfinished_batches
 from tasks.capacity import bring_unsent_requests, probe_account, waiting_lanes
 from tasks.creation import create_batch, settle_creates
 from tasks.resources import resources
+from tasks.sweeping import end_submission_lock
 from tasks.upload import upload_batch
 
 
@@ -25,6 +26,7 @@ async def submit() -> State[Any]:
             return skipped("submit")
         await asyncio.to_thread(probe_account)
         await asyncio.to_thread(bring_unsent_requests)
+        await asyncio.to_thread(end_submission_lock)
         await asyncio.to_thread(settle_creates)
         sent = await _send_all(deque(await asyncio.to_thread(unfinished_batches)))
         await show("obm-waiting-lanes", await asyncio.to_thread(waiting_lanes), about="Who waits")

@@ -5,7 +5,7 @@ time, byte for byte the same.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -72,7 +72,12 @@ def write_batch_files(ledger: Ledger, *, installation: str, batch_id: int, endpo
             "WHERE batch_id = ? AND state = 'batched' ORDER BY segment, row_index",
             batch_id,
         )
-    _write_manifest(directory, batch_id, installation, members)
+        lane = reader.row(
+            "SELECT account, endpoint, model FROM batches JOIN lanes USING (lane_id) "
+            "WHERE batch_id = ?",
+            batch_id,
+        )
+    write_manifest(directory, batch_id, members, {"installation": installation, **(lane or {})})
     target = input_path(directory, batch_id)
     with written_durably(target) as file:
         for segment, rows in _by_segment(members):
@@ -92,13 +97,21 @@ def remove_batch_files(directory: DataDirectory, batch_id: int) -> None:
     shutil.rmtree(batch_folder(directory, batch_id), ignore_errors=True)
 
 
-def _write_manifest(
-    directory: DataDirectory, batch_id: int, installation: str, members: pl.DataFrame
+def manifest_path(directory: DataDirectory, batch_id: int) -> Path:
+    """Return where it is kept which requests a batch holds."""
+    return batch_folder(directory, batch_id) / "manifest.parquet"
+
+
+def write_manifest(
+    directory: DataDirectory, batch_id: int, members: pl.DataFrame, told: Mapping[str, str]
 ) -> None:
-    table = members.to_arrow().replace_schema_metadata(
-        {"obm.installation": installation, "obm.batch_id": str(batch_id)}
-    )
-    with written_durably(batch_folder(directory, batch_id) / "manifest.parquet") as file:
+    """Keep which requests a batch holds: segment, row_index and the attempts made before.
+
+    `told` is its installation, account, endpoint and model.
+    """
+    metadata = {f"obm.{name}": value for name, value in told.items()}
+    table = members.to_arrow().replace_schema_metadata({**metadata, "obm.batch_id": str(batch_id)})
+    with written_durably(manifest_path(directory, batch_id)) as file:
         pq.write_table(table, file, compression="zstd")
 
 

@@ -237,6 +237,12 @@ def record_create(transaction: Transaction, batch_id: int, attempt: int, provide
     )  # fmt: skip
 
 
+def make_looks_due(ledger: Ledger) -> None:
+    """Let creates that were never answered be looked for at once: we have just started."""
+    with ledger.transaction() as transaction:
+        transaction.execute("UPDATE batches SET not_before = NULL WHERE state = 'submitting'")
+
+
 def known_provider_ids(ledger: Ledger) -> frozenset[str]:
     """Return every id under which the provider has ever held a batch of ours."""
     with ledger.transaction() as reader:

@@ -14,6 +14,7 @@ from storage.ledger import Ledger, Transaction, now
 from storage.log_files import LogFile
 from storage.log_intake import TakenLogs
 from storage.segment_reading import segment_metadata
+from storage.segment_records import remove_segment, write_segment_record
 from storage.segments import SOURCE_IDS_KEY, WrittenSegment
 from storage.sources import ROWS_AN_INSERT, SourceOutcome, free_names, insert_lanes
 
@@ -77,7 +78,7 @@ def forget_unrecorded_segments_of(ledger: Ledger, folder: Path, source_ids: Coll
             continue
         of_path = segment_metadata(path)[1].get(SOURCE_IDS_KEY, "").split(",")
         if not set(source_ids).isdisjoint(of_path):
-            path.unlink()
+            remove_segment(folder, int(path.stem))
             forgotten += 1
     return forgotten
 
@@ -95,6 +96,8 @@ def record_logs(ledger: Ledger, taken: TakenLogs, *, account: str) -> RecordedLo
             _record_segment(transaction, segment, taken.logs[0].log.source_id, account)
         repeated = _repeats_a_log(transaction, taken)
         _record_sources(transaction, taken, repeated)
+        for segment in taken.segments:
+            write_segment_record(transaction, ledger.directory.segments, segment.number)
         transaction.execute(
             "UPDATE jobs SET completed_at = NULL WHERE completed_at IS NOT NULL AND job_id IN "
             "(SELECT job_id FROM fresh ANTI JOIN repeats USING (segment, row_index))"

@@ -129,7 +129,7 @@ def _begin(transaction: Transaction, directory: DataDirectory, part: Part) -> Pl
             folder,
         )
     }
-    number = max(map(_number, ends), default=1)
+    number = max(map(file_number, ends), default=1)
     recorded = ends.get(_file_name(number))
     if recorded is None or max(_size(directory.outbox / folder / _file_name(number)), 0) < recorded:
         # The user took the file away, or cut it: it is theirs now, we begin a new one.
@@ -152,7 +152,7 @@ def _unused_number(folder: Path, first: int, *, known: Collection[str]) -> int:
 
 def _append(folder: Path, place: Place, part: Part, directory: DataDirectory) -> int:
     path = folder / place.file
-    part_name = f"part-{_part_label(part.result_id)}.parquet"
+    part_name = f"part-{part_label(part.result_id)}.parquet"
     with (
         disk_errors(path),
         path.open("ab") as results,
@@ -161,8 +161,8 @@ def _append(folder: Path, place: Place, part: Part, directory: DataDirectory) ->
         results.truncate(place.offset)
         results.seek(place.offset)
         with open_table(part_file) as writer:
-            for rows in _rows_of(result_path(directory, part.result_id), part.job_id):
-                lines = _delivered(rows)
+            for rows in rows_of_part(result_path(directory, part.result_id), part.job_id):
+                lines = delivered_lines(rows)
                 results.writelines(lines)
                 writer.write_table(result_table(rows, lines))
         results.flush()
@@ -170,7 +170,7 @@ def _append(folder: Path, place: Place, part: Part, directory: DataDirectory) ->
         return results.tell()
 
 
-def _rows_of(path: Path, job_id: int) -> Iterator[pl.DataFrame]:
+def rows_of_part(path: Path, job_id: int) -> Iterator[pl.DataFrame]:
     """Yield the job's results; in Polars, as Arrow's functions would take memory of their own."""
     with pq.ParquetFile(path, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
@@ -187,7 +187,8 @@ def _goes_to_file(rows: pl.DataFrame) -> pl.Expr:
     return pl.col("destination_id") == FILE if has_destinations else pl.lit(True)
 
 
-def _delivered(rows: pl.DataFrame) -> list[bytes]:
+def delivered_lines(rows: pl.DataFrame) -> list[bytes]:
+    """Return these rows of a result file as the lines that are delivered."""
     columns = (rows[name].to_list() for name in ("line", "id_start", "id_end", "custom_id"))
     return [
         delivered_line(line, start, end, custom_id) + b"\n"
@@ -195,7 +196,8 @@ def _delivered(rows: pl.DataFrame) -> list[bytes]:
     ]
 
 
-def _part_label(result_id: int) -> str:
+def part_label(result_id: int) -> str:
+    """Return what a part's Parquet file is called after."""
     return f"{result_id:06d}" if result_id >= 0 else f"own-{-result_id:06d}"
 
 
@@ -203,7 +205,8 @@ def _file_name(number: int) -> str:
     return FIRST_FILE if number == 1 else f"results-{number}.jsonl"
 
 
-def _number(file: str) -> int:
+def file_number(file: str) -> int:
+    """Return the how-manieth file of its folder this is."""
     return int(file.removeprefix("results").removeprefix("-").removesuffix(".jsonl") or 1)
 
 

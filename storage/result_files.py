@@ -20,6 +20,7 @@ from storage.directory import DataDirectory
 from storage.durable import written_durably
 
 _OWN_CODES = {code.value: code for code in OwnCode}
+AFTER_BATCH_KEY: Final = "obm.after_batch"
 ROWS_A_GROUP = 2_000
 BYTES_A_GROUP = 4 << 20
 
@@ -57,6 +58,14 @@ def result_path(directory: DataDirectory, result_id: int) -> Path:
     return directory.results / f"{name}.parquet"
 
 
+def result_number(path: Path) -> int | None:
+    """Return the number of a result file, below zero for one made here; None if it is none."""
+    digits = path.stem.removeprefix("own-")
+    if path.suffix != ".parquet" or not digits.isdecimal():
+        return None
+    return -int(digits) if path.stem.startswith("own-") else int(digits)
+
+
 def delivered_line(line: bytes, id_start: int, id_end: int, custom_id: str) -> bytes:
     """Return the provider's line with the user's custom_id in place of the wire id."""
     return line[:id_start] + msgspec.json.encode(custom_id) + line[id_end:]
@@ -75,15 +84,22 @@ def write_provider_results(target: Path, finals: pl.DataFrame, files: Mapping[in
             os.close(handle)
 
 
-def write_own_results(target: Path, finals: Iterator[pl.DataFrame]) -> int:
+def write_own_results(
+    target: Path, finals: Iterator[pl.DataFrame], *, after_batch: int | None = None
+) -> int:
     """Write results for requests that no provider line exists for; return the file's bytes.
 
-    Each frame has segment, row_index, job_id, custom_id, state, own_code and detail.
+    Each frame has segment, row_index, job_id, custom_id, state, own_code and detail. The file
+    says after which batch it was written: a request of it that is in a later one was sent again.
     """
-    return _write(target, (_own_rows(group) for frame in finals for group in _slices(frame)))
+    groups = (_own_rows(group) for frame in finals for group in _slices(frame))
+    told = {} if after_batch is None else {AFTER_BATCH_KEY: str(after_batch)}
+    return _write(target, groups, told)
 
 
-def _write(target: Path, groups: Iterator[dict[str, list[Any]]]) -> int:
+def _write(
+    target: Path, groups: Iterator[dict[str, list[Any]]], metadata: Mapping[str, str] | None = None
+) -> int:
     with (
         written_durably(target) as file,
         pq.ParquetWriter(
@@ -96,6 +112,8 @@ def _write(target: Path, groups: Iterator[dict[str, list[Any]]]) -> int:
             store_schema=False,
         ) as writer,
     ):
+        if metadata:
+            writer.add_key_value_metadata(dict(metadata))
         for columns in groups:
             check_stop()
             writer.write_table(_as_table(columns))

@@ -19,7 +19,12 @@ from storage.destinations import FILE
 from storage.ledger import Ledger, Transaction, now
 from storage.provider_files import dispose_of_files
 from storage.reconciliation import Reconciled, reconcile
-from storage.result_files import result_path, write_own_results, write_provider_results
+from storage.result_files import (
+    result_number,
+    result_path,
+    write_own_results,
+    write_provider_results,
+)
 
 OWN_RESULTS_A_FILE = 100_000
 LONGEST_DETAIL = 1_000
@@ -270,10 +275,13 @@ def write_own_results_of_requests(ledger: Ledger) -> int:
             OWN_RESULTS_A_FILE, LONGEST_DETAIL,
         )  # fmt: skip
         lowest = reader.value("SELECT min(result_id) FROM results") or 0
+        last_batch = reader.value("SELECT max(batch_id) FROM batches") or 0
     if not waiting.height:
         return 0
-    result_id = min(lowest, 0) - 1
-    size = write_own_results(result_path(ledger.directory, result_id), iter([waiting]))
+    result_id = min(lowest, _lowest_on_disk(ledger), 0) - 1
+    size = write_own_results(
+        result_path(ledger.directory, result_id), iter([waiting]), after_batch=last_batch
+    )
     with ledger.transaction() as transaction, transaction.table("waiting", waiting):
         transaction.execute(
             "UPDATE requests SET result_id = ?, result_bytes = 300 FROM waiting "
@@ -283,3 +291,9 @@ def write_own_results_of_requests(ledger: Ledger) -> int:
         )
         _add_result(transaction, result_id, None, waiting, size)
     return waiting.height
+
+
+def _lowest_on_disk(ledger: Ledger) -> int:
+    """Return the lowest number of a result file: an older ledger may not know all of them."""
+    found = (result_number(path) for path in ledger.directory.results.glob("own-*.parquet"))
+    return min((number for number in found if number is not None), default=0)

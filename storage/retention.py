@@ -7,7 +7,7 @@ from storage.batch_files import batch_folder, remove_batch_files
 from storage.directory import DataDirectory
 from storage.ledger import Ledger, Transaction, now
 from storage.result_files import result_path
-from storage.segments import segment_path
+from storage.segment_records import remove_segment
 
 _UNDELIVERED = (
     "(SELECT result_id FROM parts WHERE state = 'pending' "
@@ -105,7 +105,7 @@ def forget_requests(ledger: Ledger, *, keep_days: float) -> int:
             cutoff,
         )
     for row in segments:
-        segment_path(ledger.directory.segments, row["segment"]).unlink(missing_ok=True)
+        remove_segment(ledger.directory.segments, row["segment"])
     for row in results:
         result_path(ledger.directory, row["result_id"]).unlink(missing_ok=True)
     return forgotten

@@ -16,6 +16,7 @@ from storage.destinations import destinations_of_segment, ensure_destinations
 from storage.ledger import Ledger, Transaction, now
 from storage.repeats import Repeat
 from storage.segment_reading import segment_metadata
+from storage.segment_records import remove_segment, write_segment_record
 from storage.segments import SOURCE_IDS_KEY, WrittenSegment
 
 _LONGEST_NUMBERED = 60
@@ -130,7 +131,7 @@ def forget_unrecorded_segments(ledger: Ledger, folder: Path, *, source_id: str) 
         if not path.stem.isdigit() or int(path.stem) in recorded:
             continue
         if source_id in segment_metadata(path)[1].get(SOURCE_IDS_KEY, "").split(","):
-            path.unlink()
+            remove_segment(folder, int(path.stem))
             forgotten += 1
     return forgotten
 
@@ -183,6 +184,8 @@ def record_source(
             transaction, source, outcome=SourceOutcome.TAKEN_IN, job_id=job_id,
             repeats=repeats,
         )  # fmt: skip
+        for segment in segments:
+            write_segment_record(transaction, ledger.directory.segments, segment.number)
         if source.accepted > len(repeats):
             transaction.execute("UPDATE jobs SET completed_at = NULL WHERE job_id = ?", job_id)
         return job_id

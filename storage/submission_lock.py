@@ -27,6 +27,8 @@ class SubmissionLock:
     next_sweep_at: str
     problem: str | None = None
     """Why the last sweep could not end it."""
+    caught_up: bool = False
+    """Whether everything that lies in the data directory is in the ledger again."""
 
     @property
     def sentence(self) -> str:
@@ -70,15 +72,21 @@ def lock_row(reason: str) -> tuple[str, str]:
 
 def postpone_sweep(ledger: "Ledger", *, problem: str) -> None:
     """Sweep again later; say why the lock could not end this time."""
+    moment = (datetime.now(UTC) + timedelta(seconds=SWEEP_PAUSE_SECONDS)).isoformat()
+    _change(ledger, next_sweep_at=moment, problem=problem)
+
+
+def mark_caught_up(ledger: "Ledger") -> None:
+    """Say that everything in the data directory is in the ledger; only the sweep is left."""
+    _change(ledger, caught_up=True)
+
+
+def _change(ledger: "Ledger", **changes: object) -> None:
     with ledger.transaction() as transaction:
         lock = submission_lock(transaction)
-        if lock is None:
-            return
-        moment = (datetime.now(UTC) + timedelta(seconds=SWEEP_PAUSE_SECONDS)).isoformat()
-        changed = asdict(lock) | {"next_sweep_at": moment, "problem": problem}
-        transaction.execute(
-            "UPDATE meta SET value = ? WHERE key = ?", json.dumps(changed), _KEY
-        )  # fmt: skip
+        if lock is not None:
+            text = json.dumps(asdict(lock) | changes)
+            transaction.execute("UPDATE meta SET value = ? WHERE key = ?", text, _KEY)
 
 
 def unlock_submission(ledger: "Ledger", *, reason: str, actor: str) -> bool:

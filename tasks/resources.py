@@ -25,6 +25,7 @@ from storage.destination_table import reach_of
 from storage.directory import DataDirectory
 from storage.lanes import SubmissionPolicy
 from storage.ledger import Ledger
+from storage.rebuilding.catching_up import catch_up_if_locked
 
 if TYPE_CHECKING:
     from clients.rabbitmq import RabbitMQPublisher
@@ -40,9 +41,11 @@ class Resources:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger, created and migrated."""
+        """The ledger, created and migrated; one that was put back knows all files again."""
         self.directory.create()
-        return Ledger.open(self.directory, memory_bytes=self.settings.ledger_memory_bytes)
+        ledger = Ledger.open(self.directory, memory_bytes=self.settings.ledger_memory_bytes)
+        catch_up_if_locked(ledger, account=self.settings.account, cost_of=self.cost_of)
+        return ledger
 
     @cached_property
     def installation(self) -> str:

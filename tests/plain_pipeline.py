@@ -17,6 +17,7 @@ from tasks import (
     pushing,
     received,
     staging,
+    sweeping,
     upload,
 )
 
@@ -37,6 +38,7 @@ def _ingest() -> None:
 def _submit() -> None:
     capacity.probe_account()
     capacity.bring_unsent_requests()
+    sweeping.end_submission_lock.fn()
     creation.settle_creates()
     for batch in assembly.unfinished_batches():
         _send(batch.batch_id)
