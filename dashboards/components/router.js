@@ -38,6 +38,12 @@ function follow_python(router) {
   model.on("beat", () => document.dispatchEvent(new CustomEvent("obm:beat", {detail: model.beat})))
 }
 
+// The same address may be written in several ways (`:` or `%3A`); the page shown is the same.
+function canonical(path) {
+  const address = new URL(path, location.origin)
+  return `${address.pathname}?${address.searchParams}`
+}
+
 function follow_browser(router) {
   const {model} = router
   const tell = () => {
@@ -64,7 +70,7 @@ function follow_browser(router) {
     event.preventDefault()
     go(address.pathname + address.search)
   }, true)
-  if (router.here() !== model.path) { tell() }
+  if (canonical(router.here()) !== canonical(model.path)) { tell() }
 }
 
 function is_ours(address) {
