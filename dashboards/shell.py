@@ -155,7 +155,7 @@ class Session:
                 self.site.live.forget()
                 await self.refresh()
             elif event.action == "resume-intake":
-                await self.desk.perform(intake.resume(self.site.directory))
+                await self.desk.perform(intake.resume())
             elif deed is not None:
                 await deed(self.desk, event)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What operators do on the settings page: pause and resume, learned limits, API tokens."""
+"""What operators do on the settings page: submission, learned limits, API tokens."""
 
 from collections.abc import Collection, Sequence
 
@@ -8,21 +8,7 @@ from dashboards.wording import count_of, number
 from storage.holding import hold_lanes
 from storage.lane_limits import forget_learned_limit
 from storage.ledger import Ledger
-from storage.switches import end_token, hold_intake, issue_token
-
-
-def hold_all_intake(*, paused: bool, reason: str | None = None) -> Deed:
-    """Return the deed of letting no more requests in, or letting them in again."""
-
-    def deed(ledger: Ledger, actor: str) -> Outcome:
-        changed = hold_intake(ledger, paused=paused, actor=actor, reason=reason or None)
-        if not changed:
-            state = "was paused already" if paused else "was not paused"
-            return Outcome(text=f"Intake {state}.", tone="info")
-        state = "is paused: new requests are refused" if paused else "goes on"
-        return Outcome(text=f"Intake {state}.")
-
-    return deed
+from storage.switches import end_token, issue_token
 
 
 def hold_submission(lane_ids: Sequence[int] | None, *, paused: bool) -> Deed:

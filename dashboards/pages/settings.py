@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from batching.access import Scope
-from dashboards.actions import deliveries
+from dashboards.actions import deliveries, intake
 from dashboards.actions import settings as actions
 from dashboards.components.board import Event
 from dashboards.components.confirm import Question
@@ -54,7 +54,7 @@ def _in_tab(tab: str, tile: Callable[[Look], Html]) -> Callable[[Look], Html]:
 async def _hold_intake(desk: Desk, event: Event, *, paused: bool) -> None:
     del event
     if not paused:
-        await desk.perform(actions.hold_all_intake(paused=False))
+        await desk.perform(intake.resume())
         return
     answer = await desk.ask(
         Question(
@@ -70,7 +70,7 @@ async def _hold_intake(desk: Desk, event: Event, *, paused: bool) -> None:
         )
     )
     if answer is not None:
-        await desk.perform(actions.hold_all_intake(paused=True, reason=answer.get("reason")))
+        await desk.perform(intake.pause(answer.get("reason")))
 
 
 async def _hold_lanes(desk: Desk, event: Event, *, paused: bool) -> None:

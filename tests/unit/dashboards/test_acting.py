@@ -106,11 +106,11 @@ def test_the_outcome_counts_what_was_done_and_what_was_left_alone(site: Site, st
 
 
 def test_intake_is_paused_and_goes_on(site: Site) -> None:
-    asyncio.run(perform(intake.pause(site.directory, "full"), site=site, visitor=OPERATOR))
+    asyncio.run(perform(intake.pause("full"), site=site, visitor=OPERATOR))
     found = read_pause(site.directory)
     assert found is not None
     assert found.actor == "dashboard:local"
-    asyncio.run(perform(intake.resume(site.directory), site=site, visitor=OPERATOR))
+    asyncio.run(perform(intake.resume(), site=site, visitor=OPERATOR))
     assert read_pause(site.directory) is None
 
 

@@ -11,6 +11,7 @@ from looks import Looker
 
 from batching.access import ALL_SCOPES, Scope
 from batching.settings import Settings
+from dashboards.actions import intake
 from dashboards.actions import settings as actions
 from dashboards.context import DashboardContext
 from dashboards.page import Look
@@ -83,13 +84,13 @@ def test_of_very_many_destinations_the_paused_ones_are_shown_first(
 
 
 def test_intake_is_paused_with_a_reason_and_resumed_and_the_trail_tells(store: Store) -> None:
-    text = done(store, actions.hold_all_intake(paused=True, reason="full")).text
+    text = done(store, intake.pause("full")).text
     assert text == "Intake is paused: new requests are refused."
     pause = read_pause(store.directory)
     assert pause is not None
     assert (pause.reason, pause.actor) == ("full", "dashboard:local")
-    assert done(store, actions.hold_all_intake(paused=True)).tone == "info"
-    assert done(store, actions.hold_all_intake(paused=False)).text == "Intake goes on."
+    assert done(store, intake.pause()).tone == "info"
+    assert done(store, intake.resume()).text == "Intake goes on."
     assert last_move(store) == ("intake", "open", "dashboard:local")
 
 
