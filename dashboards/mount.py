@@ -4,8 +4,6 @@ import secrets
 from typing import Final
 
 import panel as pn
-from bokeh.resources import Component, Resources
-from bokeh.server.views.static_handler import StaticHandler
 from bokeh_fastapi import BokehFastAPI  # type: ignore[import-untyped]  # it has no types
 from fastapi import FastAPI
 from panel.io.fastapi import add_applications
@@ -15,6 +13,7 @@ from panel.viewable import Viewable
 from batching.access import VISITOR_HEADER
 from dashboards import shell  # brings panel-material-ui, whose files are found while mounting
 from dashboards.context import DashboardContext
+from dashboards.page_resources import page_resources
 from dashboards.site import Site
 from dashboards.transfer import Transfer
 from dashboards.websocket_patch import apply_websocket_patch
@@ -24,7 +23,6 @@ ADDRESSES: Final = ("/ui", "/ui/{page}", "/ui/{page}/{id:path}")
 _UNUSED_SECONDS: Final = 30.0
 """So long a slow line may take to bring what a page needs before it connects."""
 _SECRET_BYTES: Final = 32
-_COMPONENTS: Final[list[Component]] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 _HEADERS_KEPT: Final = [VISITOR_HEADER, "User-Agent", "Host"]
 """All that a page learns of its request; whatever it learns can be read in its source."""
 
@@ -53,7 +51,7 @@ def mount(
         unused_session_lifetime_milliseconds=round(unused_seconds * 1_000),
         check_unused_sessions_milliseconds=round(unused_seconds * 500),
     )
-    served.resources = _resources
+    served.resources = page_resources
     _hide_from_the_description(app)
     app.add_middleware(Transfer)
     return served
@@ -64,17 +62,6 @@ def _load_less() -> None:
     ECharts.__javascript_raw__ = [
         address for address in ECharts.__javascript_raw__ if "echarts-gl" not in address
     ]
-
-
-def _resources(absolute_url: str | None = None) -> Resources:
-    """Return what pages load of Bokeh: no formulas, no WebGL; together they are 0.7 MB packed."""
-    del absolute_url  # pages load their files from where they come themselves
-    return Resources(
-        mode="server",
-        root_url="/",
-        path_versioner=StaticHandler.append_version,
-        components=_COMPONENTS,
-    )
 
 
 def _hide_from_the_description(app: FastAPI) -> None:
