@@ -49,7 +49,7 @@ def mount(
         include_cookies=[],
         include_headers=_HEADERS_KEPT,
         unused_session_lifetime_milliseconds=round(unused_seconds * 1_000),
-        check_unused_sessions_milliseconds=round(unused_seconds * 500),
+        check_unused_sessions_milliseconds=round(unused_seconds * 200),
     )
     served.resources = page_resources
     _hide_from_the_description(app)

@@ -44,6 +44,8 @@ async def _receive_and_let_go(handler: Any) -> None:
         await _receive_until_gone(handler)
     finally:
         if handler.connection is not None:
+            if handler.connection.session is not None:
+                handler.connection.session.request_expiration()  # pages load anew, never reconnect
             handler.application.client_lost(handler.connection)
 
 

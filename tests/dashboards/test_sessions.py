@@ -45,11 +45,19 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def dashboard(tmp_path: Path, ended: list[str]) -> Iterator[tuple[TestClient, BokehFastAPI]]:
     del ended
-    directory = DataDirectory(tmp_path)
+    with served_with(tmp_path, unused_seconds=0.6) as dashboard:
+        yield dashboard
+
+
+@contextmanager
+def served_with(
+    folder: Path, *, unused_seconds: float
+) -> Iterator[tuple[TestClient, BokehFastAPI]]:
+    directory = DataDirectory(folder)
     directory.create()
     app = FastAPI()
     context = DashboardContext(settings=Settings(), directory=directory)
-    served = mount(app, context, unused_seconds=0.6)
+    served = mount(app, context, unused_seconds=unused_seconds)
     with TestClient(app, headers=HEADERS) as client:
         yield client, served
 
@@ -90,6 +98,19 @@ def test_a_closed_page_frees_its_session(
     until(lambda: sessions_of(served) == 0)
     assert len(ended) == 2
     assert not served._clients
+
+
+def test_a_closed_page_is_not_kept_as_long_as_one_that_has_yet_to_connect(
+    tmp_path: Path, ended: list[str]
+) -> None:
+    with served_with(tmp_path, unused_seconds=60) as (client, served):
+        with connected(client, token_of_page(client)):
+            assert client.get("/ui").status_code == 200
+        until(lambda: not served._clients)
+        assert client.portal is not None
+        client.portal.call(served._cleanup_sessions)
+        assert sessions_of(served) == 1
+        assert len(ended) == 1
 
 
 def test_a_page_that_never_connects_frees_its_session(
