@@ -112,7 +112,7 @@ def _about(request: Request) -> Html:
         ("Input", _counted(request["input_tokens"], request["cached_tokens"], "cached")),
         ("Output", _counted(request["output_tokens"], request["reasoning_tokens"], "reasoning")),
         ("Cost", _cost(request)),
-        ("Destination", html('<span class="mono">{}</span>', request["target"])),
+        ("Destination", request["target"]),
         ("Attempts", _attempts(request)),
         ("Created", age(request["created_at"])),
         ("Updated", age(request["updated_at"])),

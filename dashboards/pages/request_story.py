@@ -7,6 +7,7 @@ from typing import Any, Final
 from dashboards.components.timeline import Step
 from dashboards.markup import EMPTY, Html, html
 from dashboards.pages import batch_story
+from dashboards.pages.request_words import target_words
 from dashboards.places import link
 from dashboards.theme import Tone
 from dashboards.wording import UNKNOWN, age, compact, count_of, duration, number
@@ -74,8 +75,8 @@ def _delivery(delivery: Mapping[str, Any], request: Request) -> Iterator[Step]:
     before = "Earlier round, attempt" if is_earlier else "Delivery attempt"
     for one in delivery["tries"]:
         said = html(
-            "{} → {} · {} ms{}", delivery["target"], one["status_code"] or one["outcome"],
-            number(one["duration_milliseconds"]),
+            "{} → {} · {} ms{}", target_words(delivery["target"]),
+            one["status_code"] or one["outcome"], number(one["duration_milliseconds"]),
             html('<span class="excerpt mono">{}</span>', one["excerpt"])
             if one["excerpt"] else EMPTY,
         )  # fmt: skip

@@ -47,7 +47,7 @@ def row(page: Page, custom_id: str) -> Locator:
 
 
 def test_a_search_lives_in_the_address_and_back_keeps_it(
-    visit: BeginVisit, web: Web, store: Store
+    web: Web, visit: BeginVisit, store: Store
 ) -> None:
     page = visit(web).page(f"{web.url}/ui/requests")
     row(page, "four-0").wait_for()
@@ -72,7 +72,7 @@ def test_a_search_lives_in_the_address_and_back_keeps_it(
 
 
 def test_new_requests_are_counted_and_come_in_on_demand(
-    visit: BeginVisit, web: Web, store: Store
+    web: Web, visit: BeginVisit, store: Store
 ) -> None:
     page = visit(web).page(f"{web.url}/ui/requests")
     row(page, "four-0").wait_for()
@@ -85,7 +85,7 @@ def test_new_requests_are_counted_and_come_in_on_demand(
     expect(newer).to_have_count(0)
 
 
-def test_ticked_requests_are_cancelled(visit: BeginVisit, web: Web, store: Store) -> None:
+def test_ticked_requests_are_cancelled(web: Web, visit: BeginVisit, store: Store) -> None:
     page = visit(web).page(f"{web.url}/ui/requests?state=pending")
     row(page, "four-0").get_by_role("checkbox").check()
     row(page, "four-1").get_by_role("checkbox").check()
@@ -98,7 +98,7 @@ def test_ticked_requests_are_cancelled(visit: BeginVisit, web: Web, store: Store
 
 
 def test_all_that_match_are_redelivered_with_one_answer(
-    visit: BeginVisit, web: Web, store: Store
+    web: Web, visit: BeginVisit, store: Store
 ) -> None:
     store.run(
         "UPDATE deliveries SET state = 'exhausted', outcome = 'timeout', problem = 'no answer'"
@@ -116,7 +116,7 @@ def test_all_that_match_are_redelivered_with_one_answer(
 
 
 def test_a_dead_letter_is_redelivered_from_its_page(
-    visit: BeginVisit, web: Web, store: Store
+    web: Web, visit: BeginVisit, store: Store
 ) -> None:
     page = visit(web).page(f"{web.url}/ui/requests/{id_of(store, 'two-1')}")
     expect(page.get_by_text("Delivery attempt 1")).to_be_visible()
@@ -129,7 +129,7 @@ def test_a_dead_letter_is_redelivered_from_its_page(
 
 
 def test_a_failed_request_runs_again_and_a_waiting_one_is_cancelled(
-    visit: BeginVisit, web: Web, store: Store
+    web: Web, visit: BeginVisit, store: Store
 ) -> None:
     page = visit(web).page(f"{web.url}/ui/requests/{id_of(store, 'one-0')}")
     page.get_by_role("button", name="Run again").click()
@@ -143,7 +143,7 @@ def test_a_failed_request_runs_again_and_a_waiting_one_is_cancelled(
     assert state_of(store, "one-0") == "cancelled"
 
 
-def test_a_delivery_is_edited_until_it_is_valid(visit: BeginVisit, web: Web, store: Store) -> None:
+def test_a_delivery_is_edited_until_it_is_valid(web: Web, visit: BeginVisit, store: Store) -> None:
     page = visit(web).page(f"{web.url}/ui/requests/{id_of(store, 'four-0')}")
     page.get_by_role("button", name="Edit delivery").click()
     dialog = page.get_by_role("dialog", name="Edit the delivery of four-0")
@@ -164,7 +164,7 @@ def test_a_delivery_is_edited_until_it_is_valid(visit: BeginVisit, web: Web, sto
 
 
 def test_a_custom_id_in_the_address_opens_its_request(
-    visit: BeginVisit, web: Web, store: Store
+    web: Web, visit: BeginVisit, store: Store
 ) -> None:
     page = visit(web).page(f"{web.url}/ui/requests?custom_id=one-0")
     expect(page).to_have_url(re.compile(f"/ui/requests/{id_of(store, 'one-0')}$"))
@@ -173,7 +173,7 @@ def test_a_custom_id_in_the_address_opens_its_request(
     expect(page.get_by_text("No request matches these filters.")).to_be_visible()
 
 
-def test_phones_axe_and_both_themes(visit: BeginVisit, web: Web, store: Store) -> None:
+def test_phones_axe_and_both_themes(web: Web, visit: BeginVisit, store: Store) -> None:
     paths = (
         "/ui/requests", "/ui/requests?q=state:failed+job:nope",
         f"/ui/requests/{id_of(store, 'two-1')}",
@@ -190,6 +190,7 @@ def test_phones_axe_and_both_themes(visit: BeginVisit, web: Web, store: Store) -
                 assert content.evaluate("one => one.scrollWidth <= one.clientWidth"), path
             else:
                 assert_nothing_grave(page, path)
+            page.close()
 
 
 def assert_nothing_grave(page: Page, path: str) -> None:
