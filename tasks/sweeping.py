@@ -40,7 +40,7 @@ class Sweep:
 
 
 @step(name="sweep the account")
-def end_submission_lock(actor: str = "pipeline") -> Sweep | None:
+def end_submission_lock(actor: str = "pipeline", *, at_once: bool = False) -> Sweep | None:
     """Sweep the account if submission is locked and that is due; unlock if all of ours is known.
 
     None: it was not locked, or the sweep is due later.
@@ -48,7 +48,7 @@ def end_submission_lock(actor: str = "pipeline") -> Sweep | None:
     ledger = resources().ledger
     with ledger.transaction() as reader:
         lock = submission_lock(reader)
-    if lock is None or not lock.is_due(now()):
+    if lock is None or not (at_once or lock.is_due(now())):
         return None
     try:
         sweep = adopt_our_batches(actor)

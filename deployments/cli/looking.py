@@ -37,6 +37,7 @@ from storage.reports.progress import (
     requests_by_state,
 )
 from storage.result_streams import answered_after, count_answered, result_lines
+from storage.submission_lock import submission_lock
 
 _WATCH_SECONDS = 1.0
 
@@ -70,11 +71,13 @@ def read_status(directory: DataDirectory, prices: PriceTable) -> Status:
     with reading(directory) as reader:
         if reader is None:
             return Status(root=directory.root, pipeline_is_running=is_running, inbox=files)
+        lock = submission_lock(reader)
         return Status(
             root=directory.root,
             pipeline_is_running=is_running,
             inbox=files,
             troubles=troubles(reader),
+            submission_lock=None if lock is None else lock.sentence,
             jobs=jobs_report(reader),
             lanes=lanes_report(reader),
             batches=batches_by_state(reader),

@@ -29,6 +29,8 @@ class Status:
     inbox: Sequence[WaitingFile]
     troubles: Sequence[_Row] = ()
     """Accounts that the provider refuses."""
+    submission_lock: str | None = None
+    """Why nothing is sent after a restore."""
     jobs: Sequence[_Row] = ()
     lanes: Sequence[_Row] = ()
     batches: Mapping[str, int] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class Status:
             "pipeline_running": self.pipeline_is_running,
             "inbox": [asdict(file) for file in self.inbox],
             "troubles": self.troubles,
+            "submission_lock": self.submission_lock,
             "jobs": self.jobs,
             "lanes": self.lanes,
             "batches": self.batches,
@@ -89,8 +92,7 @@ def render(status: Status, *, at: datetime) -> RenderableType:
 
 def _sections(status: Status, at: datetime) -> Iterator[RenderableType]:
     yield _heading(status)
-    for row in status.troubles:
-        yield _section("The provider refuses the account", _trouble_text(row, at))
+    yield from _troubles(status, at)
     if status.inbox:
         yield _section("Inbox", _inbox_table(status.inbox, at))
     if status.jobs:
@@ -108,6 +110,15 @@ def _sections(status: Status, at: datetime) -> Iterator[RenderableType]:
         yield _section("Batches", Text(_counts(status.batches)))
     if status.money:
         yield _section("Money", _money_text(status))
+
+
+def _troubles(status: Status, at: datetime) -> Iterator[RenderableType]:
+    for row in status.troubles:
+        yield _section("The provider refuses the account", _trouble_text(row, at))
+    if status.submission_lock:
+        hint = "`obm sweep` does it now, a running pipeline by itself."
+        text = Text(f"{status.submission_lock}. {hint}", "red")
+        yield _section("Submission is locked", text)
 
 
 def _heading(status: Status) -> Text:
