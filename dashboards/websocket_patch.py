@@ -1,7 +1,8 @@
 """Corrects what bokeh-fastapi gets wrong when a page is closed or opened by somebody else.
 
-Its loop takes the message that a page has gone for an empty one, asks again, and ends by an
-exception that nobody sees: the session would stay for ever. It also lets whoever knows a page's
+Its loop takes the message that a page has gone for an empty one, asks again, handles the last
+message once more, and ends by an exception that nobody sees: the session would stay for ever. It
+also lets whoever knows a page's
 token join its session, answers tokens that are too old with a traceback, and lets a page wait for
 ever whose session has ended before it connects.
 """
@@ -13,7 +14,7 @@ from typing import Any, Final
 from bokeh.protocol.exceptions import ProtocolError
 from bokeh.util.token import get_session_id, get_token_payload
 from bokeh_fastapi.handler import WSHandler  # type: ignore[import-untyped]  # it has no types
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from batching.access import VISITOR_HEADER
 from batching.errors import ConfigurationError
@@ -23,7 +24,6 @@ _log = logging.getLogger(__name__)
 _PACKAGE: Final = "bokeh-fastapi"
 _CORRECTED: Final = "0.1.8"
 _POLICY_VIOLATION: Final = 1008
-_receive_until_gone: Final = WSHandler._receive_loop  # noqa: SLF001 - there is no other way in
 _connect: Final = WSHandler.ws_connect
 
 
@@ -35,18 +35,38 @@ def apply_websocket_patch() -> None:
             f"{_PACKAGE} {found} is installed, and the dashboard corrects {_CORRECTED}: install "
             "the versions of requirements.lock"
         )
-    WSHandler._receive_loop = _receive_and_let_go  # noqa: SLF001 - see above
+    WSHandler._receive_loop = _receive_and_let_go  # noqa: SLF001 - there is no other way in
     WSHandler.ws_connect = _connect_politely
 
 
 async def _receive_and_let_go(handler: Any) -> None:
     try:
         await _receive_until_gone(handler)
+    except WebSocketDisconnect as gone:
+        _log.info("a page has gone: %s", gone.code)
     finally:
         if handler.connection is not None:
             if handler.connection.session is not None:
                 handler.connection.session.request_expiration()  # pages load anew, never reconnect
             handler.application.client_lost(handler.connection)
+
+
+async def _receive_until_gone(handler: Any) -> None:
+    while True:
+        said = await handler._socket.receive()  # noqa: SLF001 - see above
+        if said["type"] == "websocket.disconnect":
+            return
+        fragment = said.get("text") or said.get("bytes")
+        try:
+            message = await handler._receive(fragment)  # noqa: SLF001 - see above
+            work = await handler._handle(message) if message else None  # noqa: SLF001 - see above
+            if work:
+                await handler.send_message(work)
+        except WebSocketDisconnect:
+            return
+        except Exception:  # noqa: BLE001 - whatever it is, the page is told and the loop goes on
+            _log.exception("a message of a page could not be handled")
+            await handler._internal_error("server failed to handle a message")  # noqa: SLF001 - see above
 
 
 async def _connect_politely(handler: Any, websocket: WebSocket) -> None:

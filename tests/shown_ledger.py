@@ -154,6 +154,19 @@ def _results_to_push(store: Store, today: datetime) -> None:
         _answer(store, store.ended(), random.Random(number))  # noqa: S311 - as above
     _push_as_if(store, HOOK, state="delivered", outcome="success", status=200, tries=1)
     _push_as_if(store, BROKEN_HOOK, state="exhausted", outcome="server_error", status=503, tries=3)
+    _targets(store)
+
+
+def _targets(store: Store) -> None:
+    store.run(
+        "UPDATE targets SET last_outcome = 'success', last_success_at = now()::TIMESTAMP "
+        "- INTERVAL 2 HOUR WHERE contains(target, 'crm.')"
+    )
+    store.run(
+        "UPDATE targets SET last_outcome = 'server_error', failing_since = now()::TIMESTAMP "
+        "- INTERVAL 6 HOUR, openings = 4, open_until = now()::TIMESTAMP + INTERVAL 20 MINUTE, "
+        "problem = 'it answered 503: upstream is away' WHERE contains(target, 'old.')"
+    )
 
 
 def _push_as_if(store: Store, hook: str, **said: Any) -> None:

@@ -44,7 +44,7 @@ def steps(found: Iterable[Step]) -> Html:
         )
         for step in found
     )  # fmt: skip
-    return html('<ol class="steps">{}</ol>', items)
+    return html('<ol class="steps" tabindex="0" aria-label="Steps">{}</ol>', items)
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Html:

@@ -46,7 +46,8 @@ def whole(look: Look) -> Html:
 def _missing(place: Place) -> Html:
     text = f"There is no batch {place.id}: the number is wrong, or the batch was forgotten."
     back = html('<a class="button primary" href="{}">All batches</a>', link("batches"))
-    return empty("No such batch", text, symbol="search", more=back)
+    told = empty("No such batch", text, symbol="search", more=back)
+    return html('<h1 class="unseen">Batch</h1><section class="card">{}</section>', told)
 
 
 def _head(batch: cards.Batch, *, may_operate: bool) -> Html:

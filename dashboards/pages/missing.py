@@ -19,6 +19,6 @@ def _said(look: Look) -> Html:
 PAGE: Final = Page(
     menu="",
     title="Not found",
-    layout=Html('<div class="page"><div data-tile="said"></div></div>'),
+    layout=Html('<div class="page"><h1>Not found</h1><div data-tile="said"></div></div>'),
     tiles={"said": _said},
 )
