@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -20,6 +21,7 @@ _COPY_SHARE: Final = 20
 """Copying takes at most one part in so many of the time."""
 _READERS: Final = 2
 _KEEP_COPY_SECONDS: Final = 3600.0
+_HELD_UNSEEN_SECONDS: Final = 30.0
 
 
 class Live:
@@ -31,6 +33,8 @@ class Live:
         self._results: dict[Hashable, asyncio.Future[Any]] = {}
         self._generation: str | None = None
         self._looking: asyncio.Future[None] | None = None
+        self._held = ExitStack()
+        self._letting_go: asyncio.TimerHandle | None = None
         self._looked = 0.0
         self._pause_seconds = LOOK_SECONDS
         self.version = 0
@@ -82,6 +86,7 @@ class Live:
 
     async def _look(self) -> None:
         self._looked = time.monotonic()
+        self._hold_while_seen()
         looked_at = datetime.now(UTC)
         generation = ledger_generation(self._directory)
         try:
@@ -99,5 +104,20 @@ class Live:
 
     def _copy(self) -> None:
         began = time.monotonic()
-        with snapshot(self._directory, max_age_seconds=0.0):
-            self._pause_seconds = max(LOOK_SECONDS, _COPY_SHARE * (time.monotonic() - began))
+        newest = ExitStack()
+        newest.enter_context(snapshot(self._directory, max_age_seconds=0.0))
+        self._pause_seconds = max(LOOK_SECONDS, _COPY_SHARE * (time.monotonic() - began))
+        self._hold(newest)
+
+    def _hold(self, copy: ExitStack) -> None:
+        """Keep a copy open: opening it takes many times as long as most of what is read."""
+        self._held, last = copy, self._held
+        last.close()
+
+    def _hold_while_seen(self) -> None:
+        """Let go of the copy, its memory and its room on the disk when nobody looks any more."""
+        if self._letting_go is not None:
+            self._letting_go.cancel()
+        self._letting_go = asyncio.get_running_loop().call_later(
+            _HELD_UNSEEN_SECONDS, self._threads.submit, self._hold, ExitStack()
+        )
