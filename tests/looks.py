@@ -35,6 +35,6 @@ class Looker:
                 place=place,
                 visitor=Visitor(name="tester", scopes=frozenset(scopes)),
                 site=Site.of(DashboardContext(settings=self.settings, directory=self.directory)),
-                at=datetime.now(UTC).replace(tzinfo=None),
+                at=datetime.now(UTC),
             )
             return page_of(place).tiles[name](look)

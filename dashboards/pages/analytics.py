@@ -19,7 +19,7 @@ _OFFERED_JOBS: Final = 200
 
 def filters(look: Look) -> Html:
     """Return the choices of time, model and job, and those in force."""
-    place, chosen = look.place, choice_of(look)
+    place, chosen = look.place, choice_of(look.place, look.at)
     presets = join(
         html(
             '<a href="{}"{}>{}</a>', place.link(**{"preset": name, "from": None, "to": None}),

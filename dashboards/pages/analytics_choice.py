@@ -7,7 +7,6 @@ from typing import Final
 from urllib.parse import urlencode
 
 from dashboards.markup import Html, html
-from dashboards.page import Look
 from dashboards.places import Place
 from dashboards.theme import icon
 from storage.reports.analytics_filter import AnalyticsFilter
@@ -74,17 +73,16 @@ class Choice:
         )  # fmt: skip
 
 
-def choice_of(look: Look) -> Choice:
+def choice_of(place: Place, at: datetime) -> Choice:
     """Return what the address asks for; the usual time where it cannot be understood."""
-    place = look.place
     problem = None
     if place.get("from") or place.get("to"):
-        span = _days(place, look.at)
+        span = _days(place, at)
         if span is not None:
             return _choice(place, span, preset=None)
         problem = "Choose a first day that is not after the last one."
     preset = place.get("preset") if place.get("preset") in PRESETS else USUAL
-    span = _span(look.at - _LENGTHS[preset], look.at)
+    span = _span(at - _LENGTHS[preset], at)
     return _choice(place, span, preset=preset, problem=problem)
 
 

@@ -27,7 +27,7 @@ _TOKENS: Final = {
 
 def totals(look: Look) -> Html:
     """Return the sums of the chosen time."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     found = usage_totals(look.reader, choice.filter, terms=look.site.terms)
     saved = percent(found["saved_usd"], found["synchronous_usd"])
     pieces = (
@@ -66,7 +66,7 @@ def _unpriced(batches: int) -> Html:
 
 def cost(look: Look) -> Html:
     """Return what was paid and saved over time."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     rows = usage_over_time(look.reader, choice.filter, terms=look.site.terms)
     picture = over_time(rows, _MONEY, say="money")
     picture["tooltip"]["say"] = "money"
@@ -94,7 +94,7 @@ def cost(look: Look) -> Html:
 
 def tokens(look: Look) -> Html:
     """Return the tokens over time, cached and reasoning ones apart."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     rows = [
         row | {
             "fresh": row["input_tokens"] - row["cached_tokens"],
@@ -118,7 +118,7 @@ def tokens(look: Look) -> Html:
 
 def parts(look: Look) -> Html:
     """Return usage and money by model, endpoint or job."""
-    choice, by = choice_of(look), _chosen(look)
+    choice, by = choice_of(look.place, look.at), _chosen(look)
     rows = usage_by(look.reader, choice.filter, by, terms=look.site.terms)
     tabs = join(
         html(

@@ -38,7 +38,7 @@ _SHOWN_MODELS: Final = 6
 
 def flow(look: Look) -> Html:
     """Return how many requests passed each step over time."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     rows = flow_over_time(look.reader, choice.filter)
     table = figures(
         ["From", *(words for words, _ in _FLOW.values())],
@@ -55,7 +55,7 @@ def flow(look: Look) -> Html:
 
 def waits(look: Look) -> Html:
     """Return how long requests took from acceptance to their end."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     found = request_durations(look.reader, choice.filter)
     more = choice.csv_link("time_to_result")
     return _distribution(
@@ -66,7 +66,7 @@ def waits(look: Look) -> Html:
 
 def turnaround(look: Look) -> Html:
     """Return how long batches were at the provider."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     found = batch_turnaround(look.reader, choice.filter)
     by_model = turnaround_by_model(look.reader, choice.filter)
     models = figures(
@@ -123,7 +123,7 @@ def _bucket_name(piece: Row) -> str:
 
 def endings(look: Look) -> Html:
     """Return how batches ended, and how much had to go again."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     found = batch_endings(look.reader, choice.filter)
     pieces: list[tuple[str, object, str]] = [
         ("Expired", _rate(found["expired_share"]), f"{number(found['expired'])} batches"),
@@ -150,7 +150,7 @@ def _rate(share: float | None) -> str:
 
 def fill(look: Look) -> Html:
     """Return how full batches were, model by model."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     rows = batch_fill(look.reader, choice.filter, terms=look.site.terms)
     if not rows:
         return card("Batch fill", Html('<p class="muted">No batch was made in this time.</p>'))
@@ -174,7 +174,7 @@ def fill(look: Look) -> Html:
 
 def errors(look: Look) -> Html:
     """Return failed requests by error and model."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     rows = errors_by_model(look.reader, choice.filter)
     if not rows:
         text = html('<p class="muted">{} No request has failed.</p>', icon("check"))
@@ -216,7 +216,7 @@ def _heat(count: int, most: int) -> Html:
 
 def deliveries(look: Look) -> Html:
     """Return how attempts to deliver went, by destination."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     rows = delivery_success(look.reader, choice.filter)
     if not rows:
         text = Html('<p class="muted">Nothing was pushed anywhere in this time.</p>')
@@ -269,7 +269,7 @@ def _ratio(share: float | None) -> str:
 
 def estimates(look: Look) -> Html:
     """Return how near the estimates of tokens were to what was used."""
-    choice = choice_of(look)
+    choice = choice_of(look.place, look.at)
     rows = estimates_by_model(look.reader, choice.filter)
     if not rows:
         return EMPTY

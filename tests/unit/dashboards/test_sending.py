@@ -1,0 +1,133 @@
+"""Sending requests from the dashboard, without a browser."""
+
+import json
+from pathlib import Path
+
+import pytest
+from factories import Store
+from looks import Looker
+
+from batching.errors import BadInput
+from batching.requests import ReadingRules, ReadRequest, read_request
+from dashboards.actions import sending
+from storage.directory import DataDirectory
+from storage.held_estimates import estimate_held_file, read_estimate
+from storage.held_files import StartedFile, held_file, held_files, hold, start_held_file
+from storage.intake_gate import pause_intake
+from storage.reports.terms import Terms
+from storage.uploaded_files import SourceFormat, UploadedFile
+
+
+def written(store: Store, count: int = 3) -> str:
+    made: list[str] = []
+    deed = sending.write_samples(store.directory, model="gpt-4o", count=count, made=made.append)
+    deed(store.ledger, "tester")
+    return made[0]
+
+
+def estimate(store: Store, held: str) -> None:
+    looker = Looker(store.directory)
+    found = held_file(store.directory, held)
+    assert found is not None
+    estimate_held_file(
+        found, terms=Terms.of(looker.settings), rules=ReadingRules(), on_progress=lambda _: None
+    )
+
+
+def test_samples_are_valid_requests_that_wait(store: Store) -> None:
+    held = held_file(store.directory, written(store, count=12))
+    assert held is not None
+    lines = [read_request(line, ReadingRules()) for line in held.path.read_bytes().splitlines()]
+    assert all(isinstance(line, ReadRequest) for line in lines)
+    assert len({line.custom_id for line in lines if isinstance(line, ReadRequest)}) == 12
+    assert list(store.directory.inbox.iterdir()) == []
+
+
+def test_the_page_of_a_file_shows_its_price_once_it_was_read(store: Store) -> None:
+    looker, held = Looker(store.directory), written(store)
+    address = f"/ui/upload/{held}"
+    assert "Reading the file" in looker.tile(address, "whole")
+    assert "disabled>Start" in looker.tile(address, "whole")
+    estimate(store, held)
+    assert "Start: send 3 requests" in looker.tile(address, "whole")
+    made: list[StartedFile] = []
+    deed = sending.start(store.directory, held, again=False, made=made.append)
+    assert deed(store.ledger, "tester").text.endswith("is on its way.")
+    assert made[0].job.startswith("sample-")
+    assert "This file waits no more" in looker.tile(address, "whole")
+    with pytest.raises(BadInput, match="does not wait any more"):
+        deed(store.ledger, "tester")
+
+
+def test_one_request_goes_to_its_job(store: Store) -> None:
+    made: list[str] = []
+    deed = sending.send_one(
+        store.directory, model=" gpt-4o ", prompt="Hi", job="mine", made=made.append
+    )
+    deed(store.ledger, "tester")
+    assert made == ["mine"]
+    (file,) = store.directory.inbox.glob("one-*.jsonl")
+    assert json.loads(file.read_text())["body"]["model"] == "gpt-4o"
+    (side_file,) = store.directory.inbox.glob("one-*.job.json")
+    assert json.loads(side_file.read_text()) == {"label": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("model", "prompt"),
+    [("", "Hi"), ("  ", "Hi"), ("m\n", ""), ("m", " \n "), ("m", "x" * 100_001)],
+)
+def test_half_a_request_is_refused_in_words(store: Store, model: str, prompt: str) -> None:
+    deed = sending.send_one(store.directory, model=model, prompt=prompt, job="j", made=print)
+    with pytest.raises(BadInput):
+        deed(store.ledger, "tester")
+    assert list(store.directory.inbox.iterdir()) == []
+
+
+def test_nothing_is_sent_while_intake_is_paused(store: Store) -> None:
+    held = written(store)
+    pause_intake(store.directory, actor="cli:me", reason=None)
+    with pytest.raises(BadInput, match=r"paused by cli:me"):
+        sending.start(store.directory, held, again=False, made=print)(store.ledger, "tester")
+    assert held_file(store.directory, held) is not None
+
+
+def hold_lines(directory: DataDirectory, text: bytes, name: str) -> str:
+    with UploadedFile(directory, SourceFormat.JSONL) as upload:
+        upload.write(text)
+        return hold(directory, upload, name, side_settings={"label": "l"}).held
+
+
+def test_a_file_that_was_only_half_put_down_does_not_wait(store: Store) -> None:
+    held = hold_lines(store.directory, b"{}\n", "a.jsonl")
+    found = held_file(store.directory, held)
+    assert found is not None
+    assert read_estimate(found) is None
+    found.path.unlink()
+    assert held_file(store.directory, held) is None
+    assert held_files(store.directory) == []
+    assert start_held_file(store.directory, held) is None
+
+
+def test_a_taken_name_in_the_inbox_gets_a_number(store: Store) -> None:
+    (store.directory.inbox / "a.jsonl").write_text("{}\n")
+    started = start_held_file(store.directory, hold_lines(store.directory, b"{}\n", "a.jsonl"))
+    assert started is not None
+    assert (started.file, started.job) == ("a-2.jsonl", "l")
+    assert Path(store.directory.inbox / "a-2.job.json").exists()
+
+
+def test_reading_can_be_given_up_and_begun_anew(store: Store) -> None:
+    found = held_file(store.directory, written(store))
+    assert found is not None
+
+    def give_up(_read_bytes: int) -> None:
+        raise TimeoutError
+
+    terms = Terms.of(Looker(store.directory).settings)
+    with pytest.raises(TimeoutError):
+        estimate_held_file(found, terms=terms, rules=ReadingRules(), on_progress=give_up)
+    assert read_estimate(found) is None
+    estimate(store, found.held)
+    again = read_estimate(found)
+    assert again is not None
+    assert again.accepted == 3
