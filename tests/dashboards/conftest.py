@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from dashboard_visits import Guarded, Visit, cookie_of, fill, log_in
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from web_process import Web, end, start
 
 from batching.access import Scope
@@ -70,6 +70,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    expect.set_options(timeout=_TIMEOUT_MILLISECONDS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
         yield launched
@@ -78,9 +79,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(
-    browser: Browser, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Callable[..., Visit]]:
+    browser: Browser, request: pytest.FixtureRequest, tmp_path: Path,
+    start_dashboard: Callable[[], Web],
+) -> Iterator[Callable[..., Visit]]:  # fmt: skip
     """Begin a visit, logged in with a token if there is one; nothing may go wrong in it."""
+    del start_dashboard  # what was started ends after the visits: their pages would miss it
     visits: list[Visit] = []
 
     def begin(web: Web, token: str | None = None, **options: object) -> Visit:
