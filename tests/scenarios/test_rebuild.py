@@ -130,3 +130,193 @@ def test_a_ledger_lost_in_the_middle_is_rebuilt_and_nothing_is_bought_twice(
     assert after["lines_paid"] - before["lines_paid"] == 120
     assert after["lines_paid_more_than_once"] == before["lines_paid_more_than_once"]
     assert_healthy(installation)
+
+
+@pytest.mark.parametrize(
+    "done", [("ingest",), ("ingest", "submit"), ("ingest", "submit", "track", "deliver")],
+    ids="+".join,
+)  # fmt: skip
+def test_a_rebuilt_ledger_goes_on_from_every_stage(
+    done: tuple[str, ...], installation: Any, chat: Chat
+) -> None:
+    wanted = [f"stage {number}" for number in range(45)]
+    before = installation.simulator.counters()
+    installation.drop("job.jsonl", [chat(custom_id) for custom_id in wanted])
+    one_pass(installation, *done)
+    lose_ledger(installation)
+
+    found = rebuilt(installation).caught_up
+
+    assert found.requests == 45
+    assert installation.run(batch_max_requests=20) == 0
+    after = installation.simulator.counters()
+    assert installation.states == {"succeeded": 45}
+    assert_each_answered_once(installation, "job", wanted)
+    assert after["lines_paid"] - before["lines_paid"] == 45
+    assert after["batches_created"] - before["batches_created"] == 3
+    assert_healthy(installation)
+
+
+def test_live_batches_are_adopted_and_results_that_were_delivered_stay_where_they_are(
+    installation: Any, chat: Chat
+) -> None:
+    first = [f"first {number}" for number in range(20)]
+    second = [f"second {number}" for number in range(20)]
+    installation.drop("first.jsonl", [chat(custom_id) for custom_id in first])
+    assert installation.run() == 0
+    delivered = (installation.data / "outbox" / "first" / "results.jsonl").read_bytes()
+    installation.simulator.set_scenarios("stuck:phase=in_progress")
+    installation.drop("second.jsonl", [chat(custom_id) for custom_id in second])
+    one_pass(installation, "ingest", "submit")
+    created = installation.simulator.counters()["batches_created"]
+    lose_ledger(installation)
+
+    found = rebuilt(installation).caught_up
+    resources = Resources(installation.settings)
+    with using(resources):
+        sweep = end_submission_lock.fn()
+    resources.close()
+
+    assert (found.requests, found.results, found.batches, found.delivered_parts) == (40, 20, 1, 1)
+    assert sweep is not None
+    assert (sweep.followed, sweep.problems) == (1, [])
+    assert installation.states == {"succeeded": 20, "batched": 20}
+    installation.simulator.release()
+    assert installation.run() == 0
+    assert (installation.data / "outbox" / "first" / "results.jsonl").read_bytes() == delivered
+    assert_each_answered_once(installation, "second", second)
+    assert installation.simulator.counters()["batches_created"] == created
+    assert_healthy(installation)
+
+
+@pytest.mark.parametrize(
+    "saved_after", [("ingest",), ("ingest", "submit"), ("ingest", "submit", "track")],
+    ids="+".join,
+)  # fmt: skip
+def test_an_hourly_copy_put_back_buys_nothing_again(
+    saved_after: tuple[str, ...], installation: Any, chat: Chat
+) -> None:
+    wanted = [f"copy {number}" for number in range(45)]
+    before = installation.simulator.counters()
+    installation.simulator.set_scenarios("error_lines:every=9,status=500,attempts=1")
+    installation.drop("job.jsonl", [chat(custom_id) for custom_id in wanted])
+    one_pass(installation, *saved_after)
+    copy = back_up_ledger(directory_of(installation), keep=3)
+    installation.drop("later.jsonl", [chat("later")])
+    assert installation.run(batch_max_requests=20) == 0
+    lose_ledger(installation)
+    shutil.copyfile(copy, directory_of(installation).ledger)
+
+    assert is_locked(installation)
+    assert installation.run(batch_max_requests=20) == 0
+
+    after = installation.simulator.counters()
+    assert not is_locked(installation)
+    assert installation.states == {"succeeded": 46}
+    assert_each_answered_once(installation, "job", wanted)
+    assert_each_answered_once(installation, "later", ["later"])
+    assert after["lines_paid"] - before["lines_paid"] == 46
+    assert after["lines_paid_more_than_once"] == before["lines_paid_more_than_once"]
+    assert_healthy(installation)
+
+
+def test_batches_whose_folders_are_lost_too_are_known_by_their_wire_ids(
+    installation: Any, chat: Chat
+) -> None:
+    wanted = [f"lost {number}" for number in range(20)]
+    installation.drop("job.jsonl", [chat(custom_id) for custom_id in wanted])
+    one_pass(installation, "ingest")
+    copy = back_up_ledger(directory_of(installation), keep=3)
+    installation.simulator.set_scenarios("stuck:phase=in_progress")
+    one_pass(installation, "submit")
+    created = installation.simulator.counters()["batches_created"]
+    shutil.rmtree(installation.data / "batches" / "000001")
+    lose_ledger(installation)
+    shutil.copyfile(copy, directory_of(installation).ledger)
+
+    resources = Resources(installation.settings)
+    with using(resources):
+        sweep = end_submission_lock.fn()
+    resources.close()
+
+    assert sweep is not None
+    assert (sweep.adopted, sweep.problems) == (1, [])
+    installation.simulator.release()
+    assert installation.run() == 0
+    assert_each_answered_once(installation, "job", wanted)
+    assert installation.simulator.counters()["batches_created"] == created
+    assert_healthy(installation)
+
+
+def test_segments_of_an_earlier_version_are_taken_in_without_their_records(
+    installation: Any, chat: Chat
+) -> None:
+    wanted = [f"old {number}" for number in range(20)]
+    installation.drop("job.jsonl", [chat(custom_id) for custom_id in wanted])
+    one_pass(installation, "ingest", "submit")
+    record_path(directory_of(installation).segments, 1).unlink()
+    lose_ledger(installation)
+
+    rebuilt(installation)
+
+    assert installation.run() == 0
+    assert_each_answered_once(installation, "job", wanted)
+
+
+def test_nothing_is_sent_while_the_account_cannot_be_looked_through(
+    installation: Any, chat: Chat
+) -> None:
+    installation.drop("job.jsonl", [chat("waits")])
+    one_pass(installation, "ingest")
+    lose_ledger(installation)
+    rebuilt(installation)
+    before = installation.simulator.counters()["batches_created"]
+    installation.simulator.set_scenarios("failing_calls:call=batches.list,status=503")
+
+    one_pass(installation, "submit")
+
+    assert is_locked(installation)
+    assert installation.simulator.counters()["batches_created"] == before
+    with Ledger.open(directory_of(installation)).transaction() as reader:
+        reason, detail = reader.rows("SELECT wait_reason, wait_detail FROM lanes")[0].values()
+    assert reason == "account"
+    assert "until a sweep of the account has adopted our batches" in detail
+
+
+def test_a_ledger_that_is_there_is_only_replaced_by_force_and_then_kept(
+    installation: Any, chat: Chat
+) -> None:
+    installation.drop("job.jsonl", [chat("one")])
+    one_pass(installation, "ingest")
+    earlier = directory_of(installation).ledger.stat().st_ino
+    with pytest.raises(ConfigurationError, match="--force"):
+        rebuilt(installation)
+    kept = rebuilt(installation, force=True).put_aside
+    assert kept is not None
+    assert kept.stat().st_ino == earlier
+    assert installation.states == {"pending": 1}
+
+
+def test_no_ledger_is_rebuilt_under_a_running_pipeline(installation: Any) -> None:
+    directory_of(installation).create()
+    from storage.locks import exclusive_lock  # noqa: PLC0415 - this test alone needs it
+
+    with (
+        exclusive_lock(directory_of(installation).locks / "track.lock"),
+        pytest.raises(ConfigurationError, match="stop it first"),
+    ):
+        rebuilt(installation)
+
+
+def test_a_directory_that_was_copied_elsewhere_is_swept_before_it_sends(
+    installation: Any, chat: Chat, tmp_path: Path
+) -> None:
+    installation.drop("job.jsonl", [chat("one")])
+    one_pass(installation, "ingest")
+    shutil.copytree(installation.data, tmp_path / "copy")
+    ledger = Ledger.open(DataDirectory(tmp_path / "copy"))
+    with ledger.transaction() as reader:
+        lock = submission_lock(reader)
+    assert lock is not None
+    assert "copied here, or restored" in lock.reason
+    assert not is_locked(installation)
