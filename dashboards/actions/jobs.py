@@ -89,7 +89,7 @@ BY_NAME: Final[Mapping[str, Callable[[str], Deed]]] = {
     "cancel": cancel,
     "redeliver": redeliver_failed,
     "redeliver-all": redeliver_all,
-    "retry": retry,
+    "retry-failed": retry,
 }
 """What the buttons of jobs do, by their `data-act`."""
 

@@ -112,7 +112,7 @@ def all_actions(job: Job) -> list[Action]:
     if job["pushed"]:
         found.append(Action(act="redeliver-all", words="Redeliver"))
     if job["failed"]:
-        found.append(Action(act="retry", words="Retry failed"))
+        found.append(Action(act="retry-failed", words="Retry failed"))
     if job["open"]:
         found.append(Action(act="cancel", words="Cancel pending", kind="risky"))
     return found
@@ -137,7 +137,7 @@ _QUESTIONS: Final[Mapping[str, tuple[str, str, str, bool]]] = {
     "cancel": ("Cancel what is left of {name}?", "Cancel requests", "Keep them", True),
     "redeliver": ("Redeliver what failed of {name}?", "Redeliver failed", "Not now", False),
     "redeliver-all": ("Redeliver everything of {name}?", "Redeliver all", "Not now", False),
-    "retry": ("Retry what failed of {name}?", "Retry failed", "Not now", False),
+    "retry-failed": ("Retry what failed of {name}?", "Retry failed", "Not now", False),
 }
 
 

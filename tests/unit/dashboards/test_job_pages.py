@@ -67,7 +67,7 @@ def test_a_question_states_the_counts(store: Store, looker: Looker) -> None:
     job = facts(store, looker, "one")
     assert "3 results that were given up" in str(question_about("redeliver", job).text)
     assert "3 results are pushed again" in str(question_about("redeliver-all", job).text)
-    assert "1 failed request" in str(question_about("retry", job).text)
+    assert "1 failed request" in str(question_about("retry-failed", job).text)
     assert "0 requests in batches" in str(question_about("cancel", job).text)
 
 
