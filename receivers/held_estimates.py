@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from storage.reports.terms import Terms
 logger = logging.getLogger(__name__)
 
 _MOST_KNOWN: Final = 100
+_LONGEST_PAUSE_SECONDS: Final = 0.05
 
 
 class _GivenUp(Exception):
@@ -86,10 +88,16 @@ class HeldEstimates:
             self._read(held, reading)
 
     def _read(self, held: HeldFile, reading: Reading) -> None:
+        began = time.monotonic()
+
         def heard(read_bytes: int) -> None:
+            nonlocal began
             reading.read_bytes = read_bytes
             if self._is_stopped or not held.path.exists():
                 raise _GivenUp
+            # Half of the time belongs to those who send requests meanwhile.
+            time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE_SECONDS))
+            began = time.monotonic()
 
         try:
             estimate_held_file(held, terms=self._terms, rules=self._rules(), on_progress=heard)

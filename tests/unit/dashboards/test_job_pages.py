@@ -1,6 +1,8 @@
 """Pages of jobs and of analytics, without a browser."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from factories import Store, chat_lines, failure_line, success_line
@@ -10,6 +12,7 @@ from batching.access import Scope
 from batching.errors import BadInput
 from batching.jobs import JobSettings
 from dashboards.actions import jobs as actions
+from dashboards.components.table import Action
 from dashboards.pages.analytics_choice import choice_of
 from dashboards.pages.job_words import all_actions, question_about, row_actions
 from dashboards.places import Place
@@ -27,15 +30,15 @@ def looker(store: Store) -> Looker:
     return Looker(store.directory)
 
 
-def facts(store: Store, looker: Looker, name: str) -> dict[str, object]:
+def facts(store: Store, looker: Looker, name: str) -> dict[str, Any]:
     with snapshot(store.directory, max_age_seconds=0) as reader:
         found = job_with_facts(reader, name=name, terms=Terms.of(looker.settings))
     assert found is not None
     return found
 
 
-def acts(buttons: list[object]) -> list[str]:
-    return [button.act for button in buttons]  # type: ignore[attr-defined]  # they are actions
+def acts(buttons: Iterable[Action]) -> list[str]:
+    return [button.act for button in buttons]
 
 
 def test_what_can_be_done_to_a_job_depends_on_where_it_stands(store: Store, looker: Looker) -> None:

@@ -11,11 +11,12 @@ from batching.errors import BadInput
 from batching.requests import ReadingRules, ReadRequest, read_request
 from dashboards.actions import sending
 from storage.directory import DataDirectory
+from storage.formats import SourceFormat
 from storage.held_estimates import estimate_held_file, read_estimate
 from storage.held_files import StartedFile, held_file, held_files, hold, start_held_file
 from storage.intake_gate import pause_intake
 from storage.reports.terms import Terms
-from storage.uploaded_files import SourceFormat, UploadedFile
+from storage.uploaded_files import UploadedFile
 
 
 def written(store: Store, count: int = 3) -> str:
