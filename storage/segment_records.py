@@ -16,7 +16,7 @@ from storage.durable import write_durably
 from storage.segments import segment_path
 
 if TYPE_CHECKING:
-    from storage.ledger import Transaction
+    from storage.ledger import Ledger, Transaction
 
 
 class SourceOfSegment(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,15 +118,21 @@ def write_segment_record(reader: "Transaction", folder: Path, number: int) -> No
     write_durably(record_path(folder, number), msgspec.json.encode(record))
 
 
-def segments_without_record(reader: "Transaction", folder: Path) -> list[int]:
-    """Return the segments that an earlier version has written, and that are still needed."""
-    rows = reader.rows("SELECT segment FROM segments SEMI JOIN requests USING (segment)")
-    return [
+def write_missing_records(ledger: "Ledger") -> int:
+    """Write the records of segments that an earlier version has written; return how many."""
+    folder = ledger.directory.segments
+    with ledger.transaction() as reader:
+        rows = reader.rows("SELECT segment FROM segments SEMI JOIN requests USING (segment)")
+    missing = [
         row["segment"]
         for row in rows
         if segment_path(folder, row["segment"]).exists()
         and not record_path(folder, row["segment"]).exists()
     ]
+    for number in missing:
+        with ledger.transaction() as reader:
+            write_segment_record(reader, folder, number)
+    return len(missing)
 
 
 def _names(

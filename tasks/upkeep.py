@@ -17,6 +17,7 @@ from storage.retention import (
     forget_requests,
     forget_transitions,
 )
+from storage.segment_records import write_missing_records
 from tasks.resources import resources
 from tasks.steps import step
 
@@ -29,7 +30,8 @@ ROWS_WORTH_COMPACTING = 100_000
 
 @step(name="back up")
 def back_up() -> str:
-    """Copy the ledger; return the copy's name."""
+    """Copy the ledger; return the copy's name. What a rebuild needs beside it is completed."""
+    write_missing_records(resources().ledger)
     return back_up_ledger(resources().directory, keep=resources().settings.keep_backups).name
 
 
