@@ -110,7 +110,7 @@ def all_actions(job: Job) -> list[Action]:
     if job["exhausted"]:
         found.append(Action(act="redeliver", words="Redeliver failed", kind="primary"))
     if job["pushed"]:
-        found.append(Action(act="redeliver-all", words="Redeliver"))
+        found.append(Action(act="redeliver-all", words="Redeliver all"))
     if job["failed"]:
         found.append(Action(act="retry-failed", words="Retry failed"))
     if job["open"]:
