@@ -144,12 +144,14 @@ class OpenAIBatches:
             "listing the batches",
             patience_seconds,
         )
-        previous: list[ProviderBatch] = []
+        times: list[datetime | None] = []
         for page in pages:
             batches = [read_batch(entry) for entry in page]
             yield from (batch for batch in batches if _is_since(batch, created_after))
-            previous += batches
-            if created_after is not None and _only_older_follow(previous, created_after):
+            if created_after is None:
+                continue
+            times += [batch.created_at for batch in batches]
+            if _only_older_follow(times, created_after):
                 return
 
     def cancel(self, batch_id: str) -> ProviderBatch:
@@ -245,7 +247,7 @@ class OpenAIBatches:
             after = read_text(entries[-1].get("id"))
             if page.get("has_more") is False or after is None:
                 return
-            seen.update(str(entry.get("id")) for entry in entries)
+            seen = {str(entry.get("id")) for entry in entries}
 
     def _page(
         self, fetch: Callable[[], Any], asked: str, patience_seconds: float
@@ -329,12 +331,12 @@ def _is_since(batch: ProviderBatch, created_after: datetime | None) -> bool:
     return created_after is None or batch.created_at is None or batch.created_at >= created_after
 
 
-def _only_older_follow(listed: list[ProviderBatch], created_after: datetime) -> bool:
+def _only_older_follow(listed: list[datetime | None], created_after: datetime) -> bool:
     """Return whether the list is seen to run from new to old and has passed the time.
 
     The order is documented nowhere, and batches that are overlooked would be paid twice.
     """
-    times = [batch.created_at for batch in listed if batch.created_at is not None]
+    times = [created_at for created_at in listed if created_at is not None]
     if len(times) < len(listed) or times[0] == times[-1]:
         return False
     return times[-1] < created_after and all(new >= old for new, old in pairwise(times))
