@@ -7,6 +7,7 @@ import panel as pn
 from bokeh_fastapi import BokehFastAPI  # type: ignore[import-untyped]  # it has no types
 from fastapi import FastAPI
 from panel.io.fastapi import add_applications
+from panel.io.resources import COMPONENT_PATH
 from panel.models.echarts import ECharts
 from panel.viewable import Viewable
 
@@ -52,6 +53,7 @@ def mount(
         check_unused_sessions_milliseconds=round(unused_seconds * 200),
     )
     served.resources = page_resources
+    _take_away_components(app)
     _hide_from_the_description(app)
     app.add_middleware(Transfer)
     return served
@@ -61,6 +63,18 @@ def _load_less() -> None:
     """Leave out what Panel would send with every page: charts in three dimensions."""
     ECharts.__javascript_raw__ = [
         address for address in ECharts.__javascript_raw__ if "echarts-gl" not in address
+    ]
+
+
+def _take_away_components(app: FastAPI) -> None:
+    """Leave out the address under which Panel imports, and so runs, any module that is named.
+
+    Our pages bring their components along and never ask there.
+    """
+    app.router.routes = [
+        route
+        for route in app.router.routes
+        if not getattr(route, "path", "").startswith(f"/{COMPONENT_PATH}")
     ]
 
 

@@ -14,7 +14,7 @@ _LEVEL: Final = 5
 _FOR_EVER: Final = b"public, max-age=31536000, immutable"
 _AN_HOUR: Final = b"public, max-age=3600"
 _VERSION: Final = re.compile(r"@\d")
-_FILES: Final = ("/static/", "/components/")
+_FILES: Final = "/static/"
 _REFERRER: Final = (b"referrer-policy", b"same-origin")
 """Without it, forms of the page would not say where they come from."""
 _OK: Final = 200

@@ -9,7 +9,7 @@ from batching.access import VISITOR_HEADER, Identity
 PAGES: Final = "/ui"
 LOGIN: Final = "/ui/login"
 LOGOUT: Final = "/ui/logout"
-_FILES: Final = ("/static/", "/components/")
+_FILES: Final = "/static/"
 _VISITOR: Final = VISITOR_HEADER.lower().encode()
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from dashboard_visits import BeginVisit
+from dashboard_visits import BeginVisit, Guarded
 from playwright.sync_api import Request
 from web_process import Web, end, start
 
@@ -51,6 +51,15 @@ def test_a_page_runs_its_own_scripts_only(open_web: Web) -> None:
     assert first.text.count("<script") == len(nonces[0])
     assert {f"'nonce-{nonce}'" for nonce in nonces[0]} < set(policy["script-src"].split())
     assert set(nonces[0]).isdisjoint(nonces[1])
+
+
+def test_nobody_can_name_a_module_that_the_server_then_runs(
+    open_web: Web, guarded: Guarded
+) -> None:
+    address = "/components/this/a/b/c"
+    assert guarded.web.client.get(address).status_code == 401
+    assert open_web.client.get(address).status_code == 404
+    assert "Beautiful is better than ugly" not in open_web.log.read_text()
 
 
 def test_the_api_knows_nothing_of_the_pages(open_web: Web) -> None:
