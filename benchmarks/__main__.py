@@ -10,6 +10,7 @@ from rich.table import Table
 
 from benchmarks import (
     batch_work,
+    dashboard,
     end_to_end,
     idle,
     intake,
@@ -73,6 +74,7 @@ MEASURES: dict[str, Callable[[], list[Figure]]] = {
     "webhooks-slow": push_webhooks.measure_beside_slow,
     "rabbitmq-delivery": push_rabbitmq.measure,
     "reports": reports.measure,
+    "dashboard": dashboard.measure,
     "1m": _a_million,
 }
 LARGE = {"5m": _five_million}
