@@ -6,9 +6,11 @@ and outcomes are recorded together. Who watches the run learns of each target's 
 
 import asyncio
 import logging
+import shutil
 import time
 
 from batching.breaker import Breaker
+from batching.errors import DiskFull
 from batching.stopping import check_stop, stop_requested
 from storage.deliveries import DueTarget, due_targets
 from storage.ledger import now
@@ -29,6 +31,9 @@ LONGEST_RUN_SECONDS = 300.0
 LEAVE_SECONDS = 4.0
 """How long calls that are under way may take when the process is to stop."""
 
+LEAST_ROOM_BYTES = 64_000_000
+"""What recording may take. What is sent and cannot be recorded is sent again by every run."""
+
 
 def push_results(watch: Watch = unwatched) -> dict[str, int]:
     """Push everything that is due; return how many results each target has taken.
@@ -37,6 +42,7 @@ def push_results(watch: Watch = unwatched) -> dict[str, int]:
     """
     if not _is_anything_due():
         return {}
+    _demand_room()
     taken = asyncio.run(_Dispatcher(watch).run())
     check_stop()
     return taken
@@ -45,6 +51,16 @@ def push_results(watch: Watch = unwatched) -> dict[str, int]:
 def _is_anything_due() -> bool:
     with resources().ledger.transaction() as reader:
         return bool(due_targets(reader, at=now())) or waits_for_disabled(reader)
+
+
+def _demand_room() -> None:
+    root = resources().directory.root
+    free_bytes = shutil.disk_usage(root).free
+    if free_bytes < LEAST_ROOM_BYTES:
+        raise DiskFull(
+            f"nothing is pushed: {root} has {free_bytes:,} bytes free, and {LEAST_ROOM_BYTES:,} "
+            "may be needed to record what arrived: free some space, then it goes on by itself"
+        )
 
 
 class _Dispatcher:
