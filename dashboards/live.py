@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 LOOK_SECONDS: Final = 1.0
+RESULTS_LAST_SECONDS: Final = 30.0
+"""Much depends on the time of day, on what other processes say, and not on the ledger alone."""
 _COPY_SHARE: Final = 20
 """Copying takes at most one part in so many of the time."""
 _READERS: Final = 2
@@ -36,9 +38,10 @@ class Live:
         self._held = ExitStack()
         self._letting_go: asyncio.TimerHandle | None = None
         self._looked = 0.0
+        self._forgotten = 0.0
         self._pause_seconds = LOOK_SECONDS
         self.version = 0
-        """Goes up when the ledger has changed."""
+        """Goes up when the ledger has changed, and when what was read has become old."""
         self.as_of: datetime | None = None
         """Until when the newest copy is the truth."""
         self.trouble: str | None = None
@@ -74,6 +77,7 @@ class Live:
     def forget(self) -> None:
         """Read everything anew when it is asked for next."""
         self._results.clear()
+        self._forgotten = time.monotonic()
 
     async def in_thread(self, read: Callable[[], T]) -> T:
         """Return what `read` returns, which runs in one of the dashboard's threads."""
@@ -93,14 +97,19 @@ class Live:
             if generation != self._generation:
                 await self.in_thread(self._copy)
                 self._generation = generation
-                self._results.clear()
-                self.version += 1
+                self._begin_version()
+            elif time.monotonic() - self._forgotten >= RESULTS_LAST_SECONDS:
+                self._begin_version()
         except Exception as error:
             logger.exception("the dashboard cannot read the ledger")
             self.trouble = str(error)
         else:
             self.as_of, self.trouble = looked_at, None
         self._looked = time.monotonic()
+
+    def _begin_version(self) -> None:
+        self.forget()
+        self.version += 1
 
     def _copy(self) -> None:
         began = time.monotonic()

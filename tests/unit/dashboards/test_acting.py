@@ -1,6 +1,7 @@
 """Who may act, how it is worded, and what one look-out for all tabs means."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import get_ident
@@ -13,6 +14,7 @@ from batching.lifecycle import BatchState
 from batching.settings import Settings
 from dashboards.actions import batches, intake
 from dashboards.context import DashboardContext
+from dashboards.live import RESULTS_LAST_SECONDS
 from dashboards.page import Look, Page
 from dashboards.pages import batches as batches_page
 from dashboards.pages import overview
@@ -138,6 +140,23 @@ def test_however_many_ask_it_is_read_once_until_the_ledger_changes(
         assert await live.follow(at_once=True) == first + 1
         await live.shared("x", lambda: read.append(1))
         assert live.trouble is None
+
+    asyncio.run(ask())
+    assert len(read) == 2
+
+
+def test_what_depends_on_the_time_is_read_again_although_the_ledger_rests(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    async def ask() -> None:
+        first = await site.live.follow()
+        await site.live.shared("x", lambda: read.append(1))
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + RESULTS_LAST_SECONDS)
+        assert await site.live.follow() == first + 1
+        await site.live.shared("x", lambda: read.append(1))
 
     asyncio.run(ask())
     assert len(read) == 2
