@@ -113,7 +113,7 @@ def condition_of(wanted: RequestFilter) -> Condition:
     elif wanted.delivery_state is not None:
         found = found.also(_HAS_STATE, wanted.delivery_state, wanted.delivery_state)
     if wanted.custom_id_part is not None:
-        found = found.also("requests.custom_id ILIKE ? ESCAPE '!'", _holding(wanted.custom_id_part))
+        found = found.also(*_holding(wanted.custom_id_part))
     if wanted.places is not None:
         segments, rows = [s for s, _ in wanted.places], [r for _, r in wanted.places]
         found = found.also(_PLACES, segments, rows)
@@ -122,11 +122,14 @@ def condition_of(wanted: RequestFilter) -> Condition:
     return found
 
 
-def _holding(text: str) -> str:
-    """Return the pattern of what holds this text."""
+def _holding(text: str) -> tuple[str, str]:
+    """Return what finds ids that hold this text, and its parameter."""
+    if not set(text) & set("%_"):
+        # Twice as fast: a pattern with ESCAPE is tried character by character.
+        return "requests.custom_id ILIKE ?", f"%{text}%"
     for special in "!%_":
         text = text.replace(special, f"!{special}")
-    return f"%{text}%"
+    return "requests.custom_id ILIKE ? ESCAPE '!'", f"%{text}%"
 
 
 def _short(value: object) -> str:
