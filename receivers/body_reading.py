@@ -1,6 +1,7 @@
 """Reading what a client sends: bounded, with patience that ends, unpacked on the way."""
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -12,6 +13,8 @@ from receivers.unpacking import Plain, Unpacking, unpacking_of
 
 _MOST_DRAINED_BYTES: Final = 64_000_000
 _DRAIN_SECONDS: Final = 2.0
+_LEAST_BYTES_A_SECOND: Final = 500
+"""Who sends less, for longer than a pause may last, would hold his place for ever."""
 
 
 class Room:
@@ -37,6 +40,20 @@ class Room:
         self._free_bytes += size
 
 
+class Pace:
+    """How quickly a body comes, from now on; patient at first."""
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
+        self._began = time.monotonic()
+
+    def demand(self, size: int) -> None:
+        """Raise the answer to a body of which no more has come in all this time."""
+        seconds = time.monotonic() - self._began
+        if seconds > self._patience_seconds and size < seconds * _LEAST_BYTES_A_SECOND:
+            raise _too_slow(f"only {size:,} bytes of the body came in {seconds:.0f} seconds")
+
+
 class ClientGone(Exception):
     """The client has closed its connection: there is nobody to answer."""
 
@@ -49,9 +66,10 @@ async def read_body(
     refuse_larger(length, largest_bytes)
     body, has_more = await next_piece(receive, timeout_seconds)
     if has_more:
-        whole = bytearray(body)
+        whole, pace = bytearray(body), Pace(timeout_seconds)
         try:
             while has_more:
+                pace.demand(len(whole))
                 piece, has_more = await next_piece(receive, timeout_seconds)
                 room.take(len(piece))
                 whole += piece
@@ -69,15 +87,14 @@ async def next_piece(receive: Receive, timeout_seconds: float) -> tuple[bytes, b
         async with asyncio.timeout(timeout_seconds):
             message = await receive()
     except TimeoutError:
-        raise api_error(
-            408,
-            "request_timeout",
-            "Request Timeout",
-            f"nothing more of the body came for {timeout_seconds:g} seconds",
-        ) from None
+        raise _too_slow(f"nothing more of the body came for {timeout_seconds:g} seconds") from None
     if message["type"] != "http.request":
         raise ClientGone
     return message.get("body", b""), message.get("more_body", False)
+
+
+def _too_slow(detail: str) -> ApiError:
+    return api_error(408, "request_timeout", "Request Timeout", detail)
 
 
 def body_headers(scope: Scope) -> tuple[int, Unpacking]:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from starlette.types import Receive
 
 from receivers.answers import ApiError, api_error
-from receivers.body_reading import next_piece
+from receivers.body_reading import Pace, next_piece
 
 _PIECE_BYTES: Final = 1_000_000
 _RETRY_SECONDS: Final = 10
@@ -50,9 +50,10 @@ class Pieces:
 
     async def _gathered(self) -> tuple[bytes, bool]:
         """Return what has come, at most about so much that the thread is worth waking."""
-        gathered = bytearray()
+        gathered, pace = bytearray(), Pace(self._timeout_seconds)
         has_more = True
         while has_more and len(gathered) < _PIECE_BYTES:
+            pace.demand(len(gathered))
             piece, has_more = await next_piece(self._receive, self._timeout_seconds)
             gathered += piece
         return bytes(gathered), has_more

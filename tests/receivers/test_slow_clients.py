@@ -2,7 +2,7 @@
 
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from uuid import uuid4
 
 import pytest
@@ -35,6 +35,29 @@ def takes_headers(connection: socket.socket, count: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/requests", "/api/requests/bulk", "/api/files?name=slow.jsonl"]
+)
+def test_a_body_that_trickles_in_for_ever_gives_its_place_up(
+    start_web: StartWeb, path: str
+) -> None:
+    web = start_web(OBM_RECEIVE_TIMEOUT=1)
+    with connected(web) as slow:
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+        slow.sendall(head.encode())
+        slow.settimeout(0.1)
+        assert b" 408 " in answer_to_trickle(slow, PATIENCE_SECONDS * 10)
+
+
+def answer_to_trickle(connection: socket.socket, count: int) -> bytes:
+    """Send so many spaces, ten a second; return what is answered meanwhile."""
+    for _ in range(count):
+        connection.sendall(b" ")
+        with suppress(TimeoutError):
+            return connection.recv(4_096)
+    return b""
 
 
 def test_hundreds_of_unfinished_requests_do_not_hold_up_the_others(shared_web: Web) -> None:
