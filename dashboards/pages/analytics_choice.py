@@ -95,7 +95,9 @@ def _choice(place: Place, span: Span, *, preset: str | None, problem: str | None
 
 def _days(place: Place, at: datetime) -> Span | None:
     first, last = _day(place.get("from")), _day(place.get("to"))
-    until = at if last is None else min(at, last + timedelta(days=1))
+    until = at if last is None or last >= at else min(at, last + timedelta(days=1))
+    if until <= _EARLIEST:
+        return None
     since = until - _LENGTHS[USUAL] if first is None else first
     return _span(since, until) if _EARLIEST <= since < until else None
 

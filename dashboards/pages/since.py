@@ -17,6 +17,6 @@ def since_of(text: str, *, at: datetime) -> datetime | None:
         return at - timedelta(**{_UNITS[found[2]]: int(found[1])})
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):  # the second at both ends of the calendar
         return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)

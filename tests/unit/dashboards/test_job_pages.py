@@ -160,7 +160,15 @@ def test_days_are_whole_and_the_last_one_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["from=2026-11-09&to=2026-11-01", "from=2027-01-01", "from=0001-01-01", "from=x&to=y"]
+    "query",
+    [
+        "from=2026-11-09&to=2026-11-01",
+        "from=2027-01-01",
+        "from=0001-01-01",
+        "from=x&to=y",
+        "from=0001-01-01&to=9999-12-31",
+        "to=0001-01-02",
+    ],
 )
 def test_impossible_days_never_break_the_page(query: str) -> None:
     choice = choice_of(Place.of(f"/ui/analytics?{query}"), NOON)
