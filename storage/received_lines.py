@@ -76,9 +76,11 @@ def rules_for_received(rules: ReadingRules) -> ReadingRules:
     """Return the rules by which accepted lines are read again.
 
     A destination that was there when the line was accepted may be gone by now: the request
-    stays accepted, and its delivery waits for the destination.
+    stays accepted, and its delivery waits for the destination. A limit that was lowered since
+    then is for new requests: a line that is larger than a batch may be goes in one of its own.
     """
-    return replace(rules, reach=_Anywhere())
+    largest_bytes = max(rules.largest_line_bytes, ReadingRules().largest_line_bytes)
+    return replace(rules, reach=_Anywhere(), largest_line_bytes=largest_bytes)
 
 
 class _Anywhere(Reach):

@@ -82,6 +82,19 @@ def test_a_log_of_which_no_line_can_be_read_is_recorded_too(store: Store) -> Non
     assert recorded_logs(store.ledger, [log]) == {log.source_id}
 
 
+def test_a_limit_lowered_after_the_acknowledgement_refuses_nothing(store: Store) -> None:
+    log = receive(store, [chat_line("large", text="x" * 10_000)])
+    taken = take_in_logs(
+        store.directory,
+        [log],
+        rules=ReadingRules(largest_line_bytes=1_000),
+        first_segment=next_segment(store.ledger, store.directory.segments),
+    )
+    recorded = record(store, taken)
+    assert (recorded.accepted, recorded.rejected) == (1, 0)
+    assert store.value("SELECT state FROM requests WHERE custom_id = 'large'") == "pending"
+
+
 def test_repeats_are_counted_for_the_log_that_brought_them(store: Store) -> None:
     first = receive(store, [chat_line("a")])
     unreadable = receive(store, [chat_line("x")])
