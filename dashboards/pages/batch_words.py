@@ -116,7 +116,9 @@ def _consequence(kind: str, batches: Sequence[Mapping[str, Any]], requests: str)
 
 def _cancelled(batches: Sequence[Mapping[str, Any]]) -> str:
     possible = [batch for batch in batches if batch["state"] in _CANCELLABLE]
-    done = sum(batch["provider_completed"] or 0 for batch in possible)
+    done = sum(
+        (batch["provider_completed"] or 0) + (batch["provider_failed"] or 0) for batch in possible
+    )
     left = sum(batch["requests"] for batch in possible) - done
     skipped = len(batches) - len(possible)
     sentences = ["OpenAI is asked to stop."]

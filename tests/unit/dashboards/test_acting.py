@@ -118,11 +118,14 @@ def test_intake_is_paused_and_goes_on(site: Site) -> None:
 
 def test_a_question_says_what_is_lost_and_what_is_kept(store: Store) -> None:
     store.bring_to(store.claim(), BatchState.SUBMITTED)
-    batch = {"batch_id": 1, "state": "submitted", "requests": 3, "provider_completed": 1}
+    batch = {
+        "batch_id": 1, "state": "submitted", "requests": 4, "provider_completed": 1,
+        "provider_failed": 1,
+    }  # fmt: skip
     asked = question_about("cancel", [batch])
     assert asked.title == "Cancel batch 1?"
     assert "2 requests will not run" in asked.text
-    assert "1 request already answered: paid" in asked.text
+    assert "2 requests already answered: paid" in asked.text
 
 
 def test_however_many_ask_it_is_read_once_until_the_ledger_changes(
