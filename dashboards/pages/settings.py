@@ -122,6 +122,10 @@ async def _create_token(desk: Desk, event: Event) -> None:
     if not name or not scopes:
         desk.toast("A token needs a name and at least one scope.", "error")
         return
+    beyond = [scope.value for scope in scopes if scope not in desk.visitor.scopes]
+    if beyond:
+        desk.toast(f"Nobody can give what he does not have himself: {', '.join(beyond)}.", "error")
+        return
     keep: list[str] = []
     await desk.perform(actions.create_token(name, scopes, keep))
     if keep:

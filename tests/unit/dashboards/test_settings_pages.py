@@ -3,6 +3,8 @@
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from delivery_ledger import CRM, copy_of, last_move, store_with_deliveries
@@ -13,6 +15,7 @@ from batching.access import ALL_SCOPES, Scope
 from batching.settings import Settings
 from dashboards.actions import intake
 from dashboards.actions import settings as actions
+from dashboards.components.board import Event
 from dashboards.context import DashboardContext
 from dashboards.page import Look
 from dashboards.pages.settings import PAGE
@@ -26,6 +29,9 @@ from storage.health import HealthFile
 from storage.holding import hold_lanes
 from storage.intake_gate import read_pause
 from storage.snapshots import snapshot
+
+if TYPE_CHECKING:
+    from dashboards.desk import Desk
 
 READ = frozenset({Scope.READ})
 
@@ -233,3 +239,19 @@ def test_roles_say_how_they_are_and_who_answered_them(store: Store) -> None:
     assert shown.count("Not started here") == 2
     assert str(store.directory.root) in told
     assert "free of" in told
+
+
+def test_nobody_gives_a_token_more_than_he_has_himself(store: Store) -> None:
+    said: list[str] = []
+    desk = SimpleNamespace(
+        visitor=Visitor(name="anna", scopes=frozenset({Scope.READ, Scope.OPERATE})),
+        toast=lambda text, _tone: said.append(text),
+    )
+    asked = Event(action="create-token", values={"name": "more", "read": "on", "submit": "on"})
+
+    async def press() -> None:
+        await PAGE.deeds["create-token"](cast("Desk", desk), asked)
+
+    asyncio.run(press())
+    assert said == ["Nobody can give what he does not have himself: submit."]
+    assert not read_tokens(store.directory)
