@@ -226,6 +226,7 @@ _ATTENTION: Final[Mapping[str, tuple[str, Tone]]] = {
     "oldest_waiting": ("{count} requests for {subject} wait for long", "warning"),
     "lane_waiting": ("{subject} waits", "warning"),
     "lane_paused": ("{subject} is paused", "info"),
+    "target_paused": ("Delivery to {id} is paused", "info"),
     "job_paused": ("Job {subject} is paused", "info"),
 }
 
@@ -239,10 +240,21 @@ def attention_tile(look: Look) -> Html:
             icon("check"),
         )
     else:
-        body = html('<ul class="todo">{}</ul>', join(_todo(one) for one in found[:_SHOWN_TODO]))
-    more = len(found) - _SHOWN_TODO
-    note = f"and {more} more" if more > 0 else ""
-    return card("Needs attention", body, note=note)
+        body = html("{}{}", _todos(found[:_SHOWN_TODO]), _more_todos(found[_SHOWN_TODO:]))
+    return card("Needs attention", body)
+
+
+def _todos(found: Sequence[Mapping[str, Any]]) -> Html:
+    return html('<ul class="todo">{}</ul>', join(_todo(one) for one in found))
+
+
+def _more_todos(found: Sequence[Mapping[str, Any]]) -> Html:
+    if not found:
+        return EMPTY
+    return html(
+        '<details id="more-todos"><summary>And {} more</summary>{}</details>',
+        len(found), _todos(found),
+    )  # fmt: skip
 
 
 def _todo(one: Mapping[str, Any]) -> Html:

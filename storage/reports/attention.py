@@ -64,7 +64,10 @@ UNION ALL
 SELECT 11, 'lane_paused', 'lane', lane_id::VARCHAR, model, endpoint, NULL, NULL
 FROM lanes WHERE paused
 UNION ALL
-SELECT 12, 'job_paused', 'job', name, name, NULL, NULL, NULL FROM jobs WHERE paused
+SELECT 12, 'target_paused', 'target', target, kind, NULL, NULL, paused_at
+FROM targets WHERE paused_at IS NOT NULL
+UNION ALL
+SELECT 13, 'job_paused', 'job', name, name, NULL, NULL, NULL FROM jobs WHERE paused
 ORDER BY rank, since DESC NULLS LAST, entity_id LIMIT $3
 """
 

@@ -255,3 +255,12 @@ def test_nobody_gives_a_token_more_than_he_has_himself(store: Store) -> None:
     asyncio.run(press())
     assert said == ["Nobody can give what he does not have himself: submit."]
     assert not read_tokens(store.directory)
+
+
+def test_the_first_page_names_all_that_needs_somebody(looker: Looker, store: Store) -> None:
+    store.run("UPDATE targets SET paused_at = now()::TIMESTAMP WHERE target = ?", CRM)
+    store.run("UPDATE jobs SET paused = true")
+    names = [row["name"] for row in store.rows("SELECT name FROM jobs")]
+    shown = looker.tile("/ui", "attention")
+    assert f"Delivery to {CRM} is paused" in shown
+    assert all(f"Job {name} is paused" in shown for name in names)
