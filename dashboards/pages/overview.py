@@ -226,7 +226,7 @@ _ATTENTION: Final[Mapping[str, tuple[str, Tone]]] = {
     "oldest_waiting": ("{count} requests for {subject} wait for long", "warning"),
     "lane_waiting": ("{subject} waits", "warning"),
     "lane_paused": ("{subject} is paused", "info"),
-    "target_paused": ("Delivery to {id} is paused", "info"),
+    "target_paused": ("Paused: delivery to {id}", "info"),
     "job_paused": ("Job {subject} is paused", "info"),
 }
 
