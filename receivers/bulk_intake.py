@@ -152,6 +152,9 @@ class _Upload:
 
     def __post_init__(self) -> None:
         self.rules = self.context.rules.now()
+        self._longest_line_bytes = min(
+            self.rules.largest_line_bytes, self.context.settings.max_request_bytes
+        )
         self._seen: dict[int, int] = {}
 
     def take(self, pieces: Pieces, *, unpacking: Unpacking) -> BulkResult:
@@ -159,7 +162,7 @@ class _Upload:
         blocks = self._unpacked(pieces, unpacking)
         with UploadedFile(self.context.directory, SourceFormat.JSONL) as file:
             for chunk in split_lines(
-                blocks, first_number=1, longest_line_bytes=self.rules.largest_line_bytes
+                blocks, first_number=1, longest_line_bytes=self._longest_line_bytes
             ):
                 good = self._good_lines(chunk)
                 if good:

@@ -1,7 +1,7 @@
 """Splitting text sources into lines, a block at a time.
 
 Lines end with a newline byte and with nothing else: U+2028 and its like are legal inside
-JSON strings. A line that no batch could hold is not kept in memory.
+JSON strings. Of a line that is too long only the beginning is kept in memory.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,22 +55,35 @@ def split_lines(
         if len(lines) == 1:
             begun.add(block)
             continue
-        refused: tuple[RefusedLine, ...] = ()
         begun.add(lines[0])
-        if begun.is_too_long:
-            refused = (begun.refused(number),)
-            lines[0] = b""
-        else:
-            lines[0] = begun.text
+        refused = [begun.refused(number)] if begun.is_too_long else []
+        lines[0] = b"" if refused else begun.text
         begun = _BegunLine(longest_line_bytes)
         begun.add(lines.pop())
-        yield _chunk(number, lines, refused)
+        if len(block) > longest_line_bytes:
+            refused += _without_too_long(lines, number, longest_line_bytes)
+        yield _chunk(number, lines, tuple(refused))
         number += len(lines)
     if begun.length:
         if begun.is_too_long:
             yield _chunk(number, [b""], (begun.refused(number),))
         else:
             yield _chunk(number, [begun.text], ())
+
+
+def _without_too_long(
+    lines: list[bytes], number: int, longest_line_bytes: int
+) -> Iterator[RefusedLine]:
+    """Yield the lines that are too long and leave empty ones in their places.
+
+    The first line has been looked at with all of its parts.
+    """
+    for index in range(1, len(lines)):
+        if len(lines[index]) > longest_line_bytes:
+            line = _BegunLine(longest_line_bytes)
+            line.add(lines[index])
+            lines[index] = b""
+            yield line.refused(number + index)
 
 
 def _chunk(number: int, lines: list[bytes], refused: tuple[RefusedLine, ...]) -> Chunk:
@@ -100,11 +113,18 @@ class _BegunLine:
 
     def add(self, part: bytes) -> None:
         self.length += len(part)
+        self._parts.append(part)
         if self.is_too_long:
-            beginning = b"".join(self._parts) or part
-            self._parts = [beginning[:_KEPT_OF_A_HUGE_LINE]]
-        else:
-            self._parts.append(part)
+            self._parts = [self._beginning()]
+
+    def _beginning(self) -> bytes:
+        # Not joined as a whole: that would take the memory of the line once more.
+        beginning = b""
+        for part in self._parts:
+            beginning += part[: _KEPT_OF_A_HUGE_LINE - len(beginning)]
+            if len(beginning) == _KEPT_OF_A_HUGE_LINE:
+                break
+        return beginning
 
     @property
     def is_too_long(self) -> bool:
@@ -118,7 +138,7 @@ class _BegunLine:
         refusal = Refusal(
             code=RefusalCode.LINE_TOO_LARGE,
             reason=(
-                f"the line has {self.length:,} bytes, no batch holds it; "
+                f"the line has {self.length:,} bytes, at most {self._longest_bytes:,} are taken; "
                 f"only its first {_KEPT_OF_A_HUGE_LINE:,} bytes are kept here"
             ),
         )

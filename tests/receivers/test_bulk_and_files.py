@@ -11,7 +11,7 @@ import httpx
 import polars as pl
 import pytest
 import zstandard
-from web_process import Web, json_lines, request_line
+from web_process import StartWeb, Web, json_lines, request_line
 
 BULK = "/api/requests/bulk"
 
@@ -55,6 +55,16 @@ def test_bad_lines_are_refused_alone_with_number_and_place(shared_web: Web) -> N
     assert (first["line"], first["custom_id"], second["line"]) == (3, "bad", 4)
     assert {fault["pointer"] for fault in first["faults"]} == {"/method", "/url", "/body"}
     assert staged(shared_web, found["job"]).read_bytes() == json_lines(*good)
+
+
+def test_a_line_may_be_as_large_as_a_single_request_and_not_larger(start_web: StartWeb) -> None:
+    web = start_web(OBM_MAX_REQUEST_BYTES=1_000)
+    lines = [request_line(name, "x" * size) for name, size in (("a", 9), ("b", 2_000), ("c", 9))]
+    found = web.client.post(BULK, content=json_lines(*lines)).json()
+    assert (found["accepted"], found["rejected"]) == (2, 1)
+    assert (found["errors"][0]["line"], found["errors"][0]["code"]) == (2, "line_too_large")
+    assert "at most 1,000" in found["errors"][0]["reason"]
+    assert staged(web, found["job"]).read_bytes() == json_lines(lines[0], lines[2])
 
 
 def test_when_every_line_is_bad_nothing_is_kept(shared_web: Web) -> None:

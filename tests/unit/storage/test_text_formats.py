@@ -1,6 +1,7 @@
 import gzip
 import os
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,33 @@ def test_a_line_that_no_batch_holds_is_refused_without_keeping_it() -> None:
     assert "1,800 bytes" in refused[0].refusal.reason
     assert set(refused[0].raw) == {ord("x")}
     assert [line for chunk in chunks for line in chunk.lines if line] == [b"a", b"b"]
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.integers(1, 60))
+def test_which_lines_are_too_long_does_not_depend_on_where_blocks_end(
+    lengths: list[int], block_bytes: int
+) -> None:
+    text = b"{" + b"\n".join(b"x" * length for length in lengths)
+    blocks = [text[at : at + block_bytes] for at in range(0, len(text), block_bytes)]
+    chunks = list(split_lines(blocks, first_number=1, longest_line_bytes=20))
+    refused = [line.number for chunk in chunks for line in chunk.refused]
+    lengths[0] += 1
+    assert refused == [number for number, length in enumerate(lengths, 1) if length > 20]
+
+
+def test_a_line_without_end_takes_no_more_memory_than_a_line_may_have() -> None:
+    longest_line_bytes = 8_000_000
+
+    def blocks() -> Iterator[bytes]:
+        for _ in range(100):
+            yield bytes(1_000_000)
+
+    tracemalloc.start()
+    (chunk,) = split_lines(blocks(), first_number=1, longest_line_bytes=longest_line_bytes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(chunk.refused[0].raw) == 4_096
+    assert peak < longest_line_bytes + 3_000_000
 
 
 def test_a_growth_is_read_from_its_offset_with_its_own_numbers(tmp_path: Path) -> None:
