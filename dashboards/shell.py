@@ -10,6 +10,7 @@ from typing import Any, Final
 import panel as pn
 import panel_material_ui as pmui
 import param
+from panel.io.callbacks import PeriodicCallback
 from panel.util.parameters import edit_readonly
 from panel.viewable import Viewable
 
@@ -104,10 +105,11 @@ class Session:
 
     async def start(self) -> None:
         """Show the first data and follow what happens from now on."""
-        pn.state.add_periodic_callback(
-            self._tick,  # type: ignore[arg-type]  # coroutines are taken as well
-            period=_TICK_MILLISECONDS,
+        # In the background: to call itself busy costs Panel more than most ticks.
+        ticking = PeriodicCallback(  # type: ignore[no-untyped-call]  # Panel has no types
+            callback=self._tick, period=_TICK_MILLISECONDS, background=True
         )
+        ticking.start()  # type: ignore[no-untyped-call]  # as above
         await self.refresh()
 
     async def go(self, address: str) -> None:
