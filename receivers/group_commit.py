@@ -38,6 +38,10 @@ class _Group:
         self.lines: list[bytes] = []
         self.ids: dict[tuple[str, int], int] = {}
 
+    async def written(self) -> None:
+        """Wait until the group is durable; who stops waiting does so for himself alone."""
+        await asyncio.shield(self.done)
+
 
 class GroupCommit:
     """Takes requests into the log of this process; belongs to one event loop."""
@@ -58,12 +62,12 @@ class GroupCommit:
         for group in (self._written, self._filling):
             if group is not None and key in group.ids:
                 is_same = group.ids[key] == request.payload_hash
-                await group.done
+                await group.written()
                 return Verdict.DUPLICATE if is_same else Verdict.CONFLICT
         group = self._group_to_fill()
         group.ids[key] = request.payload_hash
         group.lines.append(received_line(job, time.time_ns() // 1_000, line))
-        await group.done
+        await group.written()
         return Verdict.ACCEPTED
 
     async def seal_if_due(self) -> bool:
@@ -113,8 +117,6 @@ class GroupCommit:
 
 
 def _settle(done: "asyncio.Future[None]", error: BaseException | None) -> None:
-    if done.done():  # its last waiter was cancelled
-        return
     if error is None:
         done.set_result(None)
     else:

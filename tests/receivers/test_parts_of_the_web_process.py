@@ -158,3 +158,23 @@ def test_an_id_whose_group_failed_can_come_again(tmp_path: Path) -> None:
     found = asyncio.run(story())
     assert all(isinstance(each, DiskFull) for each in found[:3])
     assert found[3:] == [Verdict.ACCEPTED, Verdict.CONFLICT, Verdict.DUPLICATE]
+
+
+def test_who_stops_waiting_leaves_the_others_of_his_group_waiting(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    directory.create()
+    log = IntakeLog(directory, role="web", seal_seconds=9, seal_bytes=10**9)
+
+    async def story() -> list[Verdict | BaseException]:
+        commit = GroupCommit(log, KnownIds(directory))
+        line = LINE % b"1"
+        waiting = [asyncio.create_task(commit.take("j", parsed(line), line)) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        await commit.close()
+        return found
+
+    gone, *others = asyncio.run(story())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert others == [Verdict.DUPLICATE, Verdict.DUPLICATE]

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from batching.errors import ConfigurationError, DiskFull
+from storage import directory
 from storage.directory import DataDirectory
 from storage.durable import (
     disk_errors,
@@ -84,3 +85,18 @@ def test_a_data_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -
     (tmp_path / "data").write_text("a file")
     with pytest.raises(ConfigurationError, match="OBM_DATA_DIR"):
         DataDirectory(tmp_path / "data").create()
+
+
+def test_each_new_folder_is_synced_into_its_parent_and_those_that_are_there_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(directory, "sync_folder", synced.append)
+    root = tmp_path / "deep" / "data"
+    DataDirectory(root).create()
+    made = [each for each in tmp_path.rglob("*") if each.is_dir()]
+    assert sorted(synced) == sorted(each.parent for each in made)
+    assert (root / "staging" / "inbox").is_dir()
+    synced.clear()
+    DataDirectory(root).create()
+    assert synced == []
