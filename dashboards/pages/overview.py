@@ -35,7 +35,7 @@ _NEARLY_FULL: Final = 0.9
 _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "delivered": ("Delivered", CHART_COLOURS["delivered"]),
     "delivering": ("Delivering", "#14b8a6"),
-    "processing": ("At OpenAI", CHART_COLOURS["processing"]),
+    "processing": ("In a batch", CHART_COLOURS["processing"]),
     "pending": ("Pending", CHART_COLOURS["pending"]),
     "delivery_failed": ("Delivery failed", CHART_COLOURS["exhausted"]),
     "failed": ("Failed", CHART_COLOURS["failed"]),
@@ -133,30 +133,39 @@ def _values(tile: Mapping[str, Any]) -> list[float]:
 def pipeline_tile(look: Look) -> Html:
     """Return how many requests stand at each step now."""
     strip = pipeline_strip(look.reader, at=look.at)
+    waiting = link("batches", tab="active") if strip["held_back"] else None
     steps: list[tuple[str, str, int, str, Tone]] = [
         ("Pending", "gathering for a batch", strip["pending"],
          link("requests", state="pending"), "neutral"),
-        ("Waiting for capacity", "of the pending ones", strip["waiting_for_capacity"],
-         link("requests", state="pending"), "warning"),
-        ("At OpenAI", count_of(strip["open_batches"], "open batch", "open batches"),
-         strip["being_sent"] + strip["at_provider"] + strip["being_collected"],
+        ("Waiting for capacity", f"of them {number(strip['held_back'])} held back in batches",
+         strip["waiting_for_capacity"], waiting or link("requests", state="pending"),
+         "warning"),
+        ("Being sent", "in batches on their way to OpenAI", strip["being_sent"],
+         link("batches", tab="active"), "info"),
+        ("At OpenAI", count_of(strip["batches_at_provider"], "open batch", "open batches"),
+         strip["at_provider"] + strip["being_collected"],
          link("batches", tab="active"), "info"),
         ("Delivering", "results on their way", strip["delivering"],
          link("deliveries", outcome="pending"), "info"),
         ("Delivered today", "since midnight UTC", strip["delivered_today"],
          link("deliveries", outcome="delivered"), "success"),
-        ("Needs attention", "listed below", strip["needs_attention"], "#", "error"),
+        ("Needs attention", "opens the gravest of those listed below", strip["needs_attention"],
+         _gravest(look), "error"),
     ]  # fmt: skip
     most = max(value for _, _, value, _, _ in steps) or 1
     shown = join(_step(*step, most=most) for step in steps)
     return card("Pipeline now", html('<div class="strip">{}</div>', shown))
 
 
+def _gravest(look: Look) -> str:
+    found = attention_list(look.reader, at=look.at, most=1)
+    return _target(found[0]) if found else link()
+
+
 def _step(name: str, note: str, value: int, href: str, tone: Tone, *, most: int) -> Html:
-    target = link("batches", tab="attention") if href == "#" else href
     return html(
         '<a href="{}" title="{}"><span class="value">{}</span><span class="name">{}</span>{}</a>',
-        target, f"{value:,} {name.lower()}: {note}", compact(value), name,
+        href, f"{value:,} {name.lower()}: {note}", compact(value), name,
         bar(value, most, label=name, tone="primary" if tone == "success" else tone),
     )  # fmt: skip
 

@@ -16,6 +16,16 @@ _RESULTS: Final = """
 (SELECT state, rows, delivered_at AS ended_at FROM parts
 UNION ALL SELECT state, 1, finished_at FROM deliveries)
 """
+_OPEN_BATCHES: Final = """
+SELECT CASE WHEN state IN ('submitted', 'ended') THEN state
+        WHEN state IN ('planned', 'uploaded') AND not_before > $1::TIMESTAMP THEN 'held_back'
+        WHEN state = 'uploaded' AND (token_refusals > 0
+            OR coalesce(wait_reason IN ('capacity', 'backoff'), false)) THEN 'held_back'
+        ELSE 'being_sent' END AS step,
+    sum(requests)::BIGINT AS requests, count(*) AS batches
+FROM batches JOIN lanes USING (lane_id)
+WHERE state NOT IN ('collected', 'failed', 'cancelled') GROUP BY step
+"""
 
 
 def received_tile(reader: Transaction, *, at: datetime) -> dict[str, Any]:
@@ -90,13 +100,15 @@ def dead_letters_tile(reader: Transaction, *, at: datetime) -> dict[str, Any]:
 
 
 def pipeline_strip(reader: Transaction, *, at: datetime) -> dict[str, Any]:
-    """Return how many requests stand at each step from intake to delivery now."""
+    """Return how many requests stand at each step from intake to delivery now.
+
+    `held_back` are in batches that were made and may not be sent yet; like the pending ones whose
+    lane has no capacity or backs off, they are part of `waiting_for_capacity`.
+    """
     reasons = _pending_by_reason(reader)
-    batched = reader.rows(
-        "SELECT state, sum(requests)::BIGINT AS requests, count(*) AS batches FROM batches "
-        "WHERE state NOT IN ('collected', 'failed', 'cancelled') GROUP BY state"
-    )
-    by_state = {row["state"]: row["requests"] for row in batched}
+    batched = {row["step"]: row for row in reader.rows(_OPEN_BATCHES, at)}
+    requests = {step: row["requests"] for step, row in batched.items()}
+    held_back = requests.get("held_back", 0)
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     results = reader.row(
         "SELECT coalesce(sum(rows) FILTER (WHERE state = 'pending'), 0)::BIGINT AS delivering, "
@@ -107,11 +119,15 @@ def pipeline_strip(reader: Transaction, *, at: datetime) -> dict[str, Any]:
     return {
         "pending": sum(reasons.values()),
         "waiting_by_reason": reasons,
-        "waiting_for_capacity": reasons.get("capacity", 0) + reasons.get("backoff", 0),
-        "being_sent": sum(by_state.get(state, 0) for state in ("planned", "uploaded")),
-        "at_provider": sum(by_state.get(state, 0) for state in ("submitting", "submitted")),
-        "being_collected": by_state.get("ended", 0),
-        "open_batches": sum(row["batches"] for row in batched),
+        "waiting_for_capacity": reasons.get("capacity", 0) + reasons.get("backoff", 0) + held_back,
+        "held_back": held_back,
+        "being_sent": requests.get("being_sent", 0),
+        "at_provider": requests.get("submitted", 0),
+        "being_collected": requests.get("ended", 0),
+        "open_batches": sum(row["batches"] for row in batched.values()),
+        "batches_at_provider": sum(
+            batched[step]["batches"] for step in ("submitted", "ended") if step in batched
+        ),
         **(results or {}),
         "needs_attention": len(attention_list(reader, at=at)),
     }

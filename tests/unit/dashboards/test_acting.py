@@ -193,6 +193,21 @@ def test_the_first_page_teaches_only_while_nothing_is_there(site: Site, tmp_path
     assert "curl -X POST" in tiles_of(overview.PAGE, empty, "/ui")["welcome"]
 
 
+def test_what_needs_attention_leads_to_the_gravest_entry_of_the_list(
+    site: Site, store: Store
+) -> None:
+    nothing = tiles_of(overview.PAGE, site, "/ui")["pipeline"]
+    assert 'href="/ui" title="0 needs attention' in nothing
+    store.claim()
+    store.run("UPDATE jobs SET paused = true")
+    store.run("UPDATE batches SET failures = 1")
+    asyncio.run(site.live.follow(at_once=True))
+    seen = tiles_of(overview.PAGE, site, "/ui")["pipeline"]
+    assert 'href="/ui/batches/1" title="2 needs attention' in seen
+    assert 'title="3 being sent' in seen
+    assert 'title="0 at openai' in seen
+
+
 @pytest.mark.parametrize("name", sorted(LISTS))
 def test_every_page_shows_an_empty_system_without_trouble(name: str, tmp_path: Path) -> None:
     fresh = Store.at(tmp_path / "fresh")

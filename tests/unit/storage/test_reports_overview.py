@@ -6,6 +6,7 @@ from factories import Store
 from report_ledger import AT, HOUR, PRICES, TARGET, look, terms
 
 from batching.estimates import synchronous_usd
+from batching.lifecycle import BatchState
 from batching.provider import TokenUsage
 from storage.reports.attention import attention_list
 from storage.reports.buckets import Span
@@ -96,6 +97,28 @@ def test_the_pipeline_strip_has_every_request_that_is_on_its_way(known: Store) -
     assert strip["waiting_by_reason"] == {"capacity": 3}
     assert (strip["at_provider"], strip["being_sent"], strip["open_batches"]) == (2, 0, 1)
     assert (strip["delivering"], strip["delivered_today"]) == (2, 6)
+
+
+def test_a_batch_that_may_not_be_sent_yet_waits_for_capacity_and_is_not_at_the_provider(
+    known: Store,
+) -> None:
+    batch = known.bring_to(known.claim(), BatchState.UPLOADED)
+    strip = look(known, pipeline_strip, at=AT)
+    assert (strip["being_sent"], strip["at_provider"]) == (3, 2)
+    assert (strip["open_batches"], strip["batches_at_provider"]) == (2, 1)
+    for change, undo in (
+        ("UPDATE batches SET token_refusals = 1", "UPDATE batches SET token_refusals = 0"),
+        ("UPDATE lanes SET wait_reason = 'capacity'", "UPDATE lanes SET wait_reason = NULL"),
+        ("UPDATE batches SET not_before = '2026-03-11'", "UPDATE batches SET not_before = NULL"),
+    ):
+        known.run(change)
+        strip = look(known, pipeline_strip, at=AT)
+        assert (strip["waiting_for_capacity"], strip["held_back"]) == (3, 3), change
+        assert (strip["being_sent"], strip["at_provider"]) == (0, 2), change
+        known.run(undo)
+    known.bring_to(batch, BatchState.SUBMITTING)
+    strip = look(known, pipeline_strip, at=AT)
+    assert (strip["being_sent"], strip["at_provider"]) == (3, 2)
 
 
 def test_enqueued_tokens_stand_beside_the_limit_in_force(known: Store) -> None:
