@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from dashboards.banner import banner_html, health_chips
 from dashboards.markup import EMPTY, Html, attributes, html, join
 from dashboards.page import Look
 from dashboards.places import link
-from dashboards.theme import badge, icon
+from dashboards.theme import icon
 from dashboards.visitor import Visitor
-from dashboards.wording import age
-from storage.health import Health, product_version, read_health
-from storage.intake_gate import read_pause
+from storage.health import product_version
 from storage.reports.overview import dead_letters_tile
 
 ENTRIES: Final[Mapping[str, str]] = {
@@ -23,7 +22,6 @@ ENTRIES: Final[Mapping[str, str]] = {
     "settings": "Settings",
     "audit": "Audit",
 }
-_ROLES: Final[Mapping[str, str]] = {"pipeline": "Pipeline", "consumer": "RabbitMQ intake"}
 _THEMES: Final[Mapping[str, str]] = {"system": "System", "light": "Light", "dark": "Dark"}
 _PACES: Final[Mapping[str, str]] = {"2": "Live 2 s", "10": "Live 10 s", "0": "Live off"}
 
@@ -84,47 +82,9 @@ def frame_tiles(look: Look) -> dict[str, Any]:
     """Return what the frame shows of the ledger and of the other processes."""
     return {
         "dead_letters": dead_letters_tile(look.reader, at=look.at)["dead_letters"],
-        "health": join(_chip(look, role, words) for role, words in _ROLES.items()),
-        "banner": _banner(look),
+        "health": health_chips(look),
+        "banner": banner_html(look),
     }
-
-
-def _chip(look: Look, role: str, words: str) -> Html:
-    health = read_health(look.site.directory.health, role)
-    if health is None:
-        return EMPTY
-    if not health.is_fresh(look.at):
-        return badge(f"{words} down", "error", title=_since(health, "last heard of"))
-    is_well = health.state not in {"failing", "waiting", "stopped"}
-    return badge(
-        words if is_well else f"{words}: {health.state}",
-        "success" if is_well else "warning",
-        title=_since(health, health.state),
-    )
-
-
-def _since(health: Health, words: str) -> str:
-    moment = health.written_at if words.startswith("last") else health.since
-    answers = ", ".join(
-        f"{system} answered {at:%H:%M:%S}" for system, at in health.last_answers.items()
-    )
-    return f"{words} since {moment:%Y-%m-%d %H:%M:%S} UTC. {health.message or ''} {answers}".strip()
-
-
-def _banner(look: Look) -> Html:
-    pause = read_pause(look.site.directory)
-    if pause is None:
-        return EMPTY
-    why = f": {pause.reason}" if pause.reason else ""
-    resume = Html(
-        '<button type="button" class="button small" data-act="resume-intake">Resume intake</button>'
-    )
-    return html(
-        '<div class="notice is-warning" role="status">{}<span class="grow">Intake is paused by {} '
-        "since {}{}. New requests are refused.</span>{}</div>",
-        icon("pause"), pause.actor, age(pause.since, kind="for"), why,
-        resume if look.visitor.may_operate else EMPTY,
-    )  # fmt: skip
 
 
 def _count(dead_letters: int) -> Html:

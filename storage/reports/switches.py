@@ -32,6 +32,16 @@ def target_switches(reader: Transaction) -> list[dict[str, Any]]:
     )
 
 
+def held_back(reader: Transaction) -> dict[str, int]:
+    """Return how many `lanes`, `jobs` and `targets` somebody has paused."""
+    found = reader.row(
+        "SELECT (SELECT count(*) FROM lanes WHERE paused) AS lanes, "
+        "(SELECT count(*) FROM jobs WHERE paused) AS jobs, "
+        "(SELECT count(*) FROM targets WHERE paused_at IS NOT NULL) AS targets"
+    )
+    return found or {}
+
+
 def lane_limits(reader: Transaction, *, terms: Terms) -> list[dict[str, Any]]:
     """Return what `enqueued_by_lane` says of each lane, and what it has learned, and when."""
     learned = {
