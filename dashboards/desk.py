@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from batching.access import Scope
 from dashboards.components.confirm import Question
 from dashboards.components.overlay import Overlay
-from dashboards.performing import Deed, Outcome, perform
+from dashboards.performing import Deed, Outcome, may_still, perform, refusal
 from dashboards.places import Place
 from dashboards.site import Site
 from dashboards.theme import Tone
@@ -36,6 +37,14 @@ class Desk:
         """Say something in the corner for a few seconds."""
         number = self.overlay.toast.get("number", 0) + 1
         self.overlay.toast = {"text": text, "tone": tone, "number": number}
+
+    async def may(self, scope: Scope) -> bool:
+        """Return whether this visitor has the scope now; if not, he is told."""
+        if await asyncio.to_thread(may_still, self.site.directory, self.visitor, scope):
+            return True
+        outcome = refusal(scope)
+        self.toast(outcome.text, outcome.tone)
+        return False
 
     async def ask(self, question: Question) -> Mapping[str, str] | None:
         """Ask in a dialog; return its fields (maybe none), or None if the answer is no."""

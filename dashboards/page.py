@@ -6,13 +6,14 @@ the look: visitors who look at the same place share one result. Its deeds are co
 on the event loop when a button with that `data-act` is pressed.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from panel.viewable import Viewable
 
+from batching.access import Scope
 from dashboards.components.board import Event
 from dashboards.markup import Html
 from dashboards.places import Place
@@ -48,7 +49,10 @@ class Page:
     """HTML in which elements with `data-tile="name"` are places for tiles."""
     tiles: Mapping[str, Callable[[Look], Html]]
     deeds: Mapping[str, Callable[["Desk", Event], Awaitable[None]]] = field(default_factory=dict)
-    """What happens at a `data-act`."""
+    """What happens at a `data-act`; who has not the `scope` is not even asked."""
+    scope: Scope = Scope.OPERATE
+    harmless: Collection[str] = ()
+    """Deeds that are for everybody who may see the page."""
     extras: Callable[["Desk"], list[Viewable]] | None = None
     """Components of its own below the board, made anew each time the page is entered."""
     refreshes: bool = True

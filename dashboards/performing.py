@@ -55,12 +55,15 @@ def may_still(directory: DataDirectory, visitor: Visitor, scope: Scope) -> bool:
     return any(token.name == visitor.name and scope in token.scopes for token in valid)
 
 
+def refusal(scope: Scope) -> Outcome:
+    """Return what to say to somebody who has not the scope."""
+    return Outcome(text=f"Not done: this needs a token with the scope `{scope}`.", tone="error")
+
+
 def _perform(deed: Deed, site: Site, visitor: Visitor, scope: Scope) -> Outcome:
     try:
         if not may_still(site.directory, visitor, scope):
-            return Outcome(
-                text=f"Not done: this needs a token with the scope `{scope}`.", tone="error"
-            )
+            return refusal(scope)
         return deed(site.ledger(), visitor.actor)
     except (BadInput, ConfigurationError) as error:
         return Outcome(text=f"Not done: {error}", tone="error")

@@ -151,14 +151,19 @@ class Session:
 
     async def handle(self, event: Event) -> None:
         """Do what a button of the page, or of the frame, stands for."""
-        deed = self._page.deeds.get(event.action) if self._page else None
+        page = self._page
+        deed = page.deeds.get(event.action) if page else None
         try:
             if event.action == "retry":
                 self.site.live.forget()
                 await self.refresh()
             elif event.action == "resume-intake":
                 await self.desk.perform(intake.resume())
-            elif deed is not None:
+            elif (
+                page is not None
+                and deed is not None
+                and (event.action in page.harmless or await self.desk.may(page.scope))
+            ):
                 await deed(self.desk, event)
         except Exception as error:
             logger.exception("an action of the dashboard failed")

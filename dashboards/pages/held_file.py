@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from panel.viewable import Viewable
 
+from batching.access import Scope
 from dashboards.actions import sending
 from dashboards.components.board import Event
 from dashboards.components.confirm import Question
@@ -240,5 +241,6 @@ PAGE: Final = Page(
     ),
     tiles={"whole": whole},
     deeds={"start": _start, "start-again": _start_again, "discard": _discard},
+    scope=Scope.SUBMIT,
     extras=_watcher,
 )  # fmt: skip

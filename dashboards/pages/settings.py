@@ -190,4 +190,5 @@ PAGE: Final = Page(
         "revoke-token": _revoke_token,
         "look-again": _look_again,
     },
+    harmless={"look-again"},
 )

@@ -179,6 +179,7 @@ PAGE: Final = Page(
         "drop": drop, "waiting": waiting, "one": one, "samples": samples, "by_program": by_program,
     },
     deeds={"send-one": _send_one, "samples": _samples, "discard": _discard},
+    scope=Scope.SUBMIT,
     extras=_uploader,
     refreshes=False,
 )  # fmt: skip
