@@ -113,7 +113,8 @@ def _switch(identity: str, name: Html, said: Html, mark: Html, action: Html) -> 
 
 
 def _mark(*, is_paused: bool) -> Html:
-    return badge("Paused", "warning") if is_paused else badge("Running", "success")
+    # Not "Running": what is not paused may be without capacity, failing or disabled all the same.
+    return badge("Paused", "warning") if is_paused else badge("Not paused", "neutral")
 
 
 def _button(what: str, *, is_paused: bool) -> Html:

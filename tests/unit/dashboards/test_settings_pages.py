@@ -74,6 +74,8 @@ def test_every_switch_says_what_waits_behind_it(looker: Looker, store: Store) ->
     assert 'data-act="pause-target"' in shown
     assert f'data-id="{CRM}"' in shown
     assert "1 result waiting" in shown
+    assert ">Not paused<" in shown
+    assert ">Running<" not in shown
     assert "data-act" not in looker.tile("/ui/settings", "switches", scopes=READ)
 
 
