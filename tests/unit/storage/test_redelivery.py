@@ -154,7 +154,7 @@ def test_only_what_waits_is_given_up(mixed: Store) -> None:
         ({"until": now() - timedelta(days=1)}, []),
         ({"since": now() - timedelta(days=1), "until": now() + timedelta(days=1)}, [1, 2, 3]),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
 def test_everything_that_is_given_must_hold(
     store: Store, selection: dict[str, Any], meant: list[int]
