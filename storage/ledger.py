@@ -134,6 +134,13 @@ class Ledger:
                 raise
             connection.execute("COMMIT")
 
+    def prove_writable(self) -> None:
+        """Return if something can be recorded now; the error says why not."""
+        with self.transaction() as transaction:
+            # An update to the same value would be recognised as nothing, and not be written.
+            transaction.execute("CREATE TABLE written_to_prove_it (proof BOOLEAN)")
+            transaction.execute("DROP TABLE written_to_prove_it")
+
     @contextmanager
     def _connected(self, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         path = path or self.directory.ledger

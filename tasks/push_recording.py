@@ -1,6 +1,7 @@
 """Writing down what became of pushed results: many at a time, since each time takes the ledger."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,8 @@ from storage.ledger import now
 from storage.targets import disable_destinations, give_up_target, record_health
 from tasks.push_parts import Tally
 from tasks.resources import resources
+
+logger = logging.getLogger(__name__)
 
 MOST_UNRECORDED = 20_000
 LONGEST_UNRECORDED_SECONDS = 2.0
@@ -34,6 +37,8 @@ class Recorder:
         self._unwritten = 0
         self._health: dict[str, TargetHealth] = {}
         self._gone: dict[int, str] = {}
+        self.is_failing = False
+        """Whether the last time of writing has failed; nothing may be sent then."""
         self._wanted = asyncio.Event()
         self._writing = asyncio.Lock()
 
@@ -57,9 +62,15 @@ class Recorder:
         self.taken[target].difference_update(delivery_ids)
 
     async def room(self) -> None:
-        """Wait until more may be sent: what is unrecorded would be sent again after a crash."""
-        if self._unwritten >= MOST_UNRECORDED:
-            await self.write()
+        """Wait for room to send more: what is unrecorded would be sent again after a crash.
+
+        Look at `is_failing` then: raised here, an error would break off what others have under way.
+        """
+        if self._unwritten >= MOST_UNRECORDED and not self.is_failing:
+            try:
+                await self.write()
+            except Exception:
+                logger.exception("outcomes cannot be recorded, nothing more is sent")
 
     async def run(self) -> None:
         """Write now and then, until cancelled."""
@@ -69,7 +80,7 @@ class Recorder:
             await self.write()
 
     async def write(self) -> None:
-        """Write everything that there is."""
+        """Write everything that there is; after an error it is still there."""
         async with self._writing:
             self._wanted.clear()
             attempts, self._attempts, self._unwritten = self._attempts, {}, 0
@@ -78,10 +89,29 @@ class Recorder:
             if not (attempts or health or gone):
                 return
             rows = [row for of_target in attempts.values() for row in of_target]
-            await asyncio.to_thread(_write, rows, health, gone)
+            try:
+                await asyncio.to_thread(_write, rows, health, gone)
+            except Exception:  # not after a cancellation: the thread goes on, and writes them
+                self._put_back(attempts, health, gone)
+                raise
+            self.is_failing = False
         for target, of_target in attempts.items():
             self.release(target, [row[0] for row in of_target])
             self._count(target, Counter(row[6] for row in of_target))
+
+    def _put_back(
+        self,
+        attempts: Mapping[str, list[Attempt]],
+        health: dict[str, TargetHealth],
+        gone: dict[int, str],
+    ) -> None:
+        """Keep what could not be written together with what has come meanwhile."""
+        self.is_failing = True
+        for target, of_target in attempts.items():
+            self._attempts[target] = of_target + self._attempts.get(target, [])
+            self._unwritten += len(of_target)
+        self._health = health | self._health
+        self._gone = gone | self._gone
 
     def _count(self, target: str, states: Mapping[str, int]) -> None:
         tally = self.tallies.setdefault(target, Tally())

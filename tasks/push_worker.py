@@ -239,7 +239,7 @@ class TargetWorker:
         return page
 
     def _must_end(self) -> bool:
-        return self._is_closing or self._breaker.is_open(now())
+        return self._is_closing or self._recorder.is_failing or self._breaker.is_open(now())
 
     def _release(self, load: Load) -> None:
         self._recorder.release(self._target, [errand.message.delivery_id for errand in load])

@@ -43,6 +43,7 @@ def push_results(watch: Watch = unwatched) -> dict[str, int]:
     if not _is_anything_due():
         return {}
     _demand_room()
+    resources().ledger.prove_writable()
     taken = asyncio.run(_Dispatcher(watch).run())
     check_stop()
     return taken
@@ -91,20 +92,30 @@ class _Dispatcher:
     async def _push(self) -> None:
         recording = asyncio.create_task(self._recorder.run())
         try:
-            while not self._is_over(recording):
-                await self._start_due()
-                if not self._workers:
-                    break
-                await self._wait(LOOK_SECONDS)
+            failure = await self._start_until_over()
             await self._finish()
         finally:
             recording.cancel()
             await asyncio.wait({recording})
             await self._recorder.write()
+        if not recording.cancelled():
+            failure = recording.exception() or failure
+        if failure is not None:
+            raise failure
 
-    def _is_over(self, recording: "asyncio.Task[None]") -> bool:
-        if recording.done():
-            recording.result()
+    async def _start_until_over(self) -> BaseException | None:
+        """Start what is due; return what has gone wrong, for when that has ended."""
+        try:
+            while not (self._is_over() or self._recorder.is_failing):
+                await self._start_due()
+                if not self._workers:
+                    break
+                await self._wait(LOOK_SECONDS)
+        except Exception as error:  # noqa: BLE001 - is raised later, see above
+            return error
+        return None
+
+    def _is_over(self) -> bool:
         return stop_requested() or time.monotonic() >= self._ends_at
 
     async def _start_due(self) -> None:

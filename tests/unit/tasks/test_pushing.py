@@ -1,6 +1,9 @@
 """Pushing results to a real receiver in another process and to a real broker."""
 
 import json
+import resource
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from broker import Broker, broker
@@ -20,6 +23,8 @@ from pushing_bench import (
 from pydantic import SecretStr
 from web_receiver import WebReceiver, answers, delays, first, throttles
 
+from batching.errors import ConfigurationError, DiskFull
+from storage.deliveries import record_attempts
 from storage.jobs import cancel_job
 from storage.redelivery import Selection, enable_destination, redeliver
 from storage.results import write_own_results_of_requests
@@ -161,6 +166,47 @@ def test_results_that_were_sent_and_not_recorded_come_again_under_the_same_key(
     keys = [post.headers["idempotency-key"] for post in receiver.received()]
     assert len(keys) == 10
     assert len(set(keys)) == 5
+
+
+@pytest.mark.parametrize("most_unrecorded", [20_000, 10])
+def test_what_could_not_be_recorded_at_first_is_recorded_when_that_works_again(
+    store: Store, receiver: WebReceiver, monkeypatch: pytest.MonkeyPatch, most_unrecorded: int
+) -> None:
+    failures = [OSError("the disk is away")]
+
+    def fail_once(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        record_attempts(*arguments)
+
+    receiver.set_behaviour("/slow", delays(0.6))
+    answered(store, [webhook(receiver)] * 12 + [webhook(receiver, "/slow")] * 12)
+    monkeypatch.setattr(push_recording, "record_attempts", fail_once)
+    monkeypatch.setattr(push_recording, "MOST_UNRECORDED", most_unrecorded)
+    monkeypatch.setattr(push_recording, "LONGEST_UNRECORDED_SECONDS", 0.3)
+    with suppress(OSError):
+        push()
+
+    sent = receiver.count
+    assert states(store).get("delivered") == sent
+    push()
+    assert states(store) == {"delivered": 24}
+    assert receiver.count == 24
+
+
+def test_a_ledger_that_cannot_be_written_keeps_everything_from_being_sent(
+    store: Store, receiver: WebReceiver
+) -> None:
+    answered(store, [webhook(receiver)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises((DiskFull, ConfigurationError)):
+            push()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert receiver.count == 0
+    assert push() == 1
 
 
 def test_messages_arrive_in_the_queue(store: Store, resources: Resources, broker: Broker) -> None:
