@@ -1,6 +1,6 @@
 """Batches in words: states, why they wait, what can be done to them and what follows from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from batching.lifecycle import FINAL_BATCH_STATES, BatchState
@@ -75,17 +75,35 @@ def batch_actions(batch: Mapping[str, Any]) -> list[Action]:
 
 def question_about(kind: str, batches: Sequence[Mapping[str, Any]]) -> Question:
     """Return the question before a deed is done to batches: what, how many, what follows."""
-    what = f"batch {batches[0]['batch_id']}" if len(batches) == 1 else f"{len(batches):,} batches"
-    requests = count_of(sum(batch["requests"] for batch in batches), "request")
+    possible = _possible(kind, batches)
+    requests = count_of(sum(batch["requests"] for batch in possible), "request")
     verb, title, danger = _QUESTIONS[kind]
     text = _consequence(kind, batches, requests)
     return Question(
-        title=title.format(what=what), text=html("<p>{}</p>", text),
+        title=title.format(what=_named(batches, possible)), text=html("<p>{}</p>", text),
         verb=verb.format(noun="batch" if len(batches) == 1 else "batches"),
         keep="Keep it" if len(batches) == 1 else "Keep them", danger=danger,
     )  # fmt: skip
 
 
+def _possible(kind: str, batches: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the batches to which the deed can be done; what is not known here is tried."""
+    wanted = _WHEN.get(kind)
+    return [batch for batch in batches if wanted is None or batch["state"] in wanted]
+
+
+def _named(batches: Sequence[Mapping[str, Any]], possible: Sequence[Mapping[str, Any]]) -> str:
+    if len(batches) == 1:
+        return f"batch {batches[0]['batch_id']}"
+    if len(possible) == len(batches):
+        return f"{len(batches):,} batches"
+    return f"{len(possible):,} of {len(batches):,} batches"
+
+
+_WHEN: Final[Mapping[str, Collection[str]]] = {
+    "cancel": _CANCELLABLE,
+    "forget": frozenset(state.value for state in FINAL_BATCH_STATES),
+}
 _QUESTIONS: Final = {
     "cancel": ("Cancel {noun}", "Cancel {what}?", True),
     "restart": ("Restart {noun}", "Restart {what}?", False),
@@ -115,7 +133,7 @@ def _consequence(kind: str, batches: Sequence[Mapping[str, Any]], requests: str)
 
 
 def _cancelled(batches: Sequence[Mapping[str, Any]]) -> str:
-    possible = [batch for batch in batches if batch["state"] in _CANCELLABLE]
+    possible = _possible("cancel", batches)
     done = sum(
         (batch["provider_completed"] or 0) + (batch["provider_failed"] or 0) for batch in possible
     )

@@ -29,6 +29,7 @@ CAUSES_OF_FAILURE: Final = tuple(
     (name, words) for name, words in _CAUSES.items() if name != "success"
 )
 KINDS: Final[Mapping[str, str]] = {"webhook": "Webhook", "rabbitmq": "RabbitMQ", "named": "Named"}
+_USUAL_PORTS: Final[Mapping[str, str]] = {"https": ":443", "http": ":80"}
 _STATES: Final[Mapping[str, tuple[str, Tone]]] = {
     "pending": ("Waiting", "info"),
     "delivered": ("Delivered", "success"),
@@ -84,9 +85,12 @@ def target_badge(target: Mapping[str, Any]) -> Html:
 
 
 def name_of(target: str) -> str:
-    """Return a target without its kind, which stands beside it."""
+    """Return a target without its kind, which stands beside it, and without a usual port."""
     kind, _, name = target.partition(":")
-    return name if kind in KINDS and name else target
+    if kind not in KINDS or not name:
+        return target
+    port = _USUAL_PORTS.get(name.partition("://")[0], "")
+    return name.removesuffix(port)
 
 
 def redeliver_question(count: int, whose: str) -> Question:

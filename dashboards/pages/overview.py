@@ -10,6 +10,7 @@ from dashboards.components.kpi import kpi
 from dashboards.components.notices import card
 from dashboards.markup import EMPTY, Html, html, join
 from dashboards.page import Look, Page
+from dashboards.pages.delivery_words import name_of
 from dashboards.places import link
 from dashboards.theme import CHART_COLOURS, Tone, bar, icon
 from dashboards.wording import age, compact, count_of, duration, money, number, percent
@@ -226,7 +227,7 @@ def _level(lane: Mapping[str, Any]) -> Html:
 _ATTENTION: Final[Mapping[str, tuple[str, Tone]]] = {
     "account_trouble": ("The provider refuses the account", "error"),
     "batch_failed": ("Batch {id} failed", "error"),
-    "destination_disabled": ("{subject} is disabled", "error"),
+    "destination_disabled": ("{id} is disabled", "error"),
     "dead_letters": ("{id}: {count} results not delivered", "error"),
     "destination_failing": ("{id} is failing", "warning"),
     "batch_retried": ("Batch {id} is tried again", "warning"),
@@ -268,7 +269,8 @@ def _more_todos(found: Sequence[Mapping[str, Any]]) -> Html:
 
 def _todo(one: Mapping[str, Any]) -> Html:
     words, tone = _ATTENTION.get(one["kind"], ("{subject}", "neutral"))
-    title = words.format(id=one["entity_id"], subject=one["subject"], count=number(one["count"]))
+    identity = name_of(one["entity_id"]) if one["entity"] == "target" else one["entity_id"]
+    title = words.format(id=identity, subject=one["subject"], count=number(one["count"]))
     return html(
         '<li><i class="dot is-{}"></i><div class="what"><a href="{}" title="{}">{}</a>'
         '<span class="muted" title="{}">{}</span></div><span class="when">{}</span></li>',

@@ -24,6 +24,7 @@ from dashboards.pages.request_words import (
     possible_deeds,
     question_about,
     state_badge,
+    target_words,
 )
 from dashboards.pages.requests import deed_of
 from dashboards.places import link
@@ -112,7 +113,7 @@ def _about(request: Request) -> Html:
         ("Input", _counted(request["input_tokens"], request["cached_tokens"], "cached")),
         ("Output", _counted(request["output_tokens"], request["reasoning_tokens"], "reasoning")),
         ("Cost", _cost(request)),
-        ("Destination", request["target"]),
+        ("Destination", target_words(request["target"])),
         ("Attempts", _attempts(request)),
         ("Created", age(request["created_at"])),
         ("Updated", age(request["updated_at"])),

@@ -83,7 +83,9 @@ def _delivery(delivery: Mapping[str, Any], request: Request) -> Iterator[Step]:
         tone = _OUTCOMES.get(one["outcome"], "error")
         yield Step(title=f"{before} {one['number']}", at=one["attempted_at"], note=said, tone=tone)
     if delivery["state"] == "delivered" and not delivery["tries"]:
-        yield Step(title="Delivered", at=delivery["finished_at"], note=delivery["target"])
+        yield Step(
+            title="Delivered", at=delivery["finished_at"], note=target_words(delivery["target"])
+        )
     if delivery["state"] == "exhausted":
         note = delivery["problem"] or "every attempt failed"
         yield Step(title="Given up: a dead letter", at=delivery["finished_at"], note=note,
@@ -114,7 +116,7 @@ def _ahead(request: Request) -> Iterator[Step]:
         yield Step(title="Sent to the provider", tone="expected")
     if state in {"pending", "batched"}:
         yield Step(title="Result received", tone="expected")
-        yield Step(title="Delivered", note=request["target"], tone="expected")
+        yield Step(title="Delivered", note=target_words(request["target"]), tone="expected")
         return
     for delivery in request["deliveries"]:
         if delivery["state"] == "pending":
@@ -130,7 +132,8 @@ def _next_try(delivery: Mapping[str, Any]) -> Html:
     if delivery["paused_at"] is not None:
         return html("held: the target is paused since {}", age(delivery["paused_at"], kind="for"))
     at = _later(delivery["next_attempt_at"], delivery["open_until"])
-    return html("to {}, {}", delivery["target"], age(at, kind="in") if at else "at the next run")
+    when = age(at, kind="in") if at else "at the next run"
+    return html("to {}, {}", target_words(delivery["target"]), when)
 
 
 def _later(*moments: datetime | None) -> datetime | None:
@@ -179,7 +182,7 @@ def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> tuple[Html, Tone, H
         if delivery["state"] == "exhausted":
             text = html(
                 "<b>Not delivered.</b> All {} attempts to {} failed: {}. Redeliver tries again.",
-                delivery["attempts"], delivery["target"], delivery["problem"],
+                delivery["attempts"], target_words(delivery["target"]), delivery["problem"],
             )  # fmt: skip
             return text, "error", EMPTY
         if delivery["state"] == "pending" and delivery["attempts"]:

@@ -156,7 +156,7 @@ def test_a_delivery_is_edited_until_it_is_valid(web: Web, visit: BeginVisit, sto
     dialog.get_by_label("Address").fill("https://new.example/hook")
     dialog.get_by_role("button", name="Change delivery").click()
     expect(page.get_by_text("The delivery is changed")).to_be_visible()
-    expect(page.get_by_text("webhook:https://new.example:443").first).to_be_visible()
+    expect(page.get_by_text("webhook new.example").first).to_be_visible()
     assert store.value(
         "SELECT target FROM requests JOIN destinations USING (destination_id) "
         "WHERE custom_id = 'four-0'"

@@ -128,6 +128,22 @@ def test_a_question_says_what_is_lost_and_what_is_kept(store: Store) -> None:
     assert "2 requests already answered: paid" in asked.text
 
 
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [("cancel", "Cancel 2 of 3 batches?"), ("forget", "Delete the files of 1 of 3 batches?")],
+)
+def test_a_question_about_many_counts_only_those_to_which_it_can_be_done(
+    kind: str, title: str
+) -> None:
+    batches = [
+        {"batch_id": number, "state": state, "requests": 4, "provider_completed": 0,
+         "provider_failed": 0}
+        for number, state in enumerate(("submitted", "planned", "collected"), 1)
+    ]  # fmt: skip
+    assert question_about(kind, batches).title == title
+    assert question_about("cancel", batches[:2]).title == "Cancel 2 batches?"
+
+
 def test_however_many_ask_it_is_read_once_until_the_ledger_changes(
     site: Site, store: Store
 ) -> None:
@@ -206,6 +222,17 @@ def test_what_needs_attention_leads_to_the_gravest_entry_of_the_list(
     assert 'href="/ui/batches/1" title="2 needs attention' in seen
     assert 'title="3 being sent' in seen
     assert 'title="0 at openai' in seen
+
+
+def test_what_needs_attention_names_a_destination_as_deliveries_does(
+    site: Site, store: Store
+) -> None:
+    store.run(
+        "INSERT INTO targets (target, kind, openings, paused_at) "
+        "VALUES ('webhook:https://crm.example:443', 'webhook', 0, now())"
+    )
+    shown = tiles_of(overview.PAGE, site, "/ui")["attention"]
+    assert ">Paused: delivery to https://crm.example<" in shown
 
 
 @pytest.mark.parametrize("name", sorted(LISTS))
