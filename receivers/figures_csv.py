@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from storage.reports.csv_cells import plain_cell
+
 
 def figures_csv(data: Any) -> str:
     """Return what a report says as CSV; of a distribution its histogram, of one figure one row.
@@ -34,5 +36,7 @@ def _cell(value: Any) -> object:
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
     if isinstance(value, (list, tuple)):
-        return " ".join(str(one) for one in value)
+        return plain_cell(" ".join(str(one) for one in value))
+    if isinstance(value, str):
+        return plain_cell(value)
     return "" if value is None else value

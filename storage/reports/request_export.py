@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from storage.ledger import Transaction
+from storage.reports.csv_cells import plain_cells
 from storage.request_filter import RequestFilter, condition_of
 
 ROWS_A_PIECE: Final = 20_000
@@ -55,10 +56,12 @@ def request_pieces(reader: Transaction, wanted: RequestFilter) -> Iterator[pl.Da
 
 
 def as_csv(pieces: Iterator[pl.DataFrame]) -> Iterator[bytes]:
-    """Yield the pieces as one CSV file with a heading; times in UTC."""
+    """Yield the pieces as one CSV file with a heading; times in UTC, no cell a formula."""
     for number, piece in enumerate(pieces):
         text = io.BytesIO()
-        piece.write_csv(text, include_header=number == 0, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
+        plain_cells(piece).write_csv(
+            text, include_header=number == 0, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ"
+        )
         yield text.getvalue()
 
 

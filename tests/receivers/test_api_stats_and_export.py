@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from factories import Store
+from factories import Store, chat_line
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from report_ledger import AT, HOUR, known_ledger
@@ -16,6 +16,7 @@ from batching.settings import Settings
 from receivers import api_export, api_stats
 from receivers.answers import answer_errors_in_one_shape
 from receivers.context import build_context
+from receivers.figures_csv import figures_csv
 from storage.directory import DataDirectory
 from storage.reports import request_export
 from storage.reports.catalogue import REPORTS
@@ -127,3 +128,21 @@ def test_parquet_holds_what_csv_holds(
     assert frame["custom_id"].to_list() == [row["custom_id"] for row in rows]
     assert frame.schema["accepted_at"] == pl.Datetime("us", "UTC")
     assert frame.schema["batch_id"] == pl.Int32
+
+
+def test_a_custom_id_that_is_a_formula_is_text_in_csv_and_raw_in_parquet(tmp_path: Path) -> None:
+    sent = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "a=b", "'q", "é-1"]
+    store = Store.at(tmp_path / "data")
+    store.take_in([chat_line(custom_id) for custom_id in sent])
+    with client_of(store.directory) as asking:
+        rows = rows_of(asking.get("/api/export/requests").text)
+        raw = asking.get("/api/export/requests", params={"format": "parquet"}).content
+    assert [row["custom_id"] for row in rows] == [
+        "'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\tx", "a=b", "'q", "é-1"
+    ]  # fmt: skip
+    assert pl.read_parquet(io.BytesIO(raw))["custom_id"].to_list() == sent
+
+
+def test_in_figures_as_csv_a_name_is_no_formula_and_a_negative_number_is_one() -> None:
+    said = figures_csv([{"job": "=HYPERLINK(1)", "saved_usd": -0.5, "count": None}])
+    assert said == "job,saved_usd,count\n'=HYPERLINK(1),-0.5,\n"
