@@ -2,8 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
     AliasChoices,
@@ -20,6 +20,7 @@ from batching.errors import BadInput
 from batching.faults import faults_of
 
 _LONGEST_URL = 2_000
+_HIDDEN = "***"
 _ShortName = Annotated[str, Field(max_length=255)]
 
 
@@ -120,6 +121,11 @@ class Reach:
 
     def why_not(self, destination: Destination) -> str | None:
         """Return why nothing can be delivered there, or None if it can."""
+        if destination.type == "webhook" and has_credentials(destination.webhook_url):
+            return (
+                "delivery_config: webhook_url contains a user name or a password, which everybody "
+                "could read who reads requests: use a named destination, whose secrets stay out"
+            )
         if destination.type == "rabbitmq" and not self.has_broker:
             return "delivery_config: RABBITMQ_URL is not set here, so there is no broker to use"
         if destination.type == "named" and destination.name not in self.names:
@@ -128,6 +134,28 @@ class Reach:
                 f"defined are: {', '.join(sorted(self.names)) or 'none'}"
             )
         return None
+
+
+def has_credentials(url: str) -> bool:
+    """Return whether a user name or a password stands in the address."""
+    return "@" in urlsplit(url).netloc
+
+
+def shown_config(text: str) -> dict[str, Any]:
+    """Return what readers may see of a destination: an address without what may be secret."""
+    config: dict[str, Any] = json.loads(text)
+    if "webhook_url" in config:
+        parts = urlsplit(config["webhook_url"])
+        host = parts.netloc.rpartition("@")[2]
+        query = _HIDDEN if parts.query else ""
+        fragment = _HIDDEN if parts.fragment else ""
+        config["webhook_url"] = urlunsplit((parts.scheme, host, parts.path, query, fragment))
+    return config
+
+
+def shown_text(text: str | None) -> str | None:
+    """Return the same as JSON text; None for no destination."""
+    return None if text is None else json.dumps(shown_config(text), ensure_ascii=False)
 
 
 def target_of(destination: Destination) -> str:

@@ -1,11 +1,11 @@
 """Deliveries and destinations over REST: what waits, what failed, and why."""
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
 from batching.deliveries import Outcome
+from batching.destinations import shown_config
 from batching.lifecycle import DeliveryState
 from receivers.context import WebContext, web_context
 from receivers.paging import BigNumber, Cursor, Limit, Word, decode_cursor, not_found, page, reading
@@ -63,4 +63,4 @@ def list_destinations(context: Context) -> dict[str, Any]:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"delivery_config": json.loads(row["delivery_config"])}
+    return row | {"delivery_config": shown_config(row["delivery_config"])}

@@ -1,6 +1,5 @@
 """Requests over REST: one by its id with its result, many by filters, and cancelling one."""
 
-import json
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -8,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from xxhash import xxh3_64_intdigest
 
+from batching.destinations import shown_config
 from batching.jobs import DEFAULT_JOB
 from batching.lifecycle import DeliveryState, RequestState
 from receivers.answers import api_error
@@ -84,7 +84,7 @@ def show_request(context: Context, custom_id: Name, job: Word = None) -> Respons
             return _json(staged | {"result": None})
         request = _only(found, custom_id)
         attempts = attempts_of(reader, request["delivery_id"]) if reader else []
-    config = json.loads(request["delivery_config"])
+    config = shown_config(request["delivery_config"])
     for attempt in attempts:
         attempt |= {
             "id": f"{request['delivery_id']}-{attempt['number']}",
@@ -130,7 +130,7 @@ def _only(found: list[dict[str, Any]], custom_id: str) -> dict[str, Any]:
 
 def _shown(request: dict[str, Any]) -> dict[str, Any]:
     shown = {name: value for name, value in request.items() if name not in _PRIVATE}
-    return shown | {"delivery_config": json.loads(request["delivery_config"])}
+    return shown | {"delivery_config": shown_config(request["delivery_config"])}
 
 
 def _json(content: dict[str, Any]) -> Response:

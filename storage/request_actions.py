@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from batching.destinations import Reach, canonical_json, parse_destination, read_destination
+from batching.destinations import (
+    Reach,
+    canonical_json,
+    parse_destination,
+    read_destination,
+    shown_text,
+)
 from batching.errors import BadInput
 from batching.lifecycle import RequestState
 from storage.action_outcomes import ActionOutcome, outcome
@@ -55,7 +61,7 @@ def edit_destination(
             _move_to(transaction, place, text)
             transaction.record_move(
                 "request", request["id"], "destination_changed", actor=actor,
-                reason=f"from {request['delivery_config']} to {text}",
+                reason=f"from {shown_text(request['delivery_config'])} to {shown_text(text)}",
             )  # fmt: skip
     return outcome(ledger, int(why_not is None), skipped={why_not: 1} if why_not else {})
 

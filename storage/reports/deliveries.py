@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from batching.destinations import shown_text
 from storage.ledger import Transaction
 from storage.reports.paging import PageChoice, order_by
 
@@ -139,6 +140,8 @@ def deliveries_view(
         """,
         *parameters, choice.limit, choice.offset,
     )  # fmt: skip
+    for row in rows:
+        row["delivery_config"] = shown_text(row["delivery_config"])
     count = reader.value(f"SELECT count(*) FROM deliveries WHERE {where}", *parameters)
     return {"rows": rows, "count": count}
 

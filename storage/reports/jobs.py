@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from batching.destinations import shown_text
 from storage.ledger import Transaction
 from storage.reports.money import JOB_SHARES, PRICED_BATCHES, known_prices
 from storage.reports.paging import PageChoice, counted_page, order_by
@@ -85,6 +86,7 @@ def jobs_view(
     )  # fmt: skip
     _add_money(reader, found["rows"], terms)
     _add_kinds(reader, found["rows"])
+    _hide_secrets(found["rows"])
     return found
 
 
@@ -95,6 +97,7 @@ def job_report(reader: Transaction, name: str, *, terms: Terms) -> dict[str, Any
         return None
     _add_money(reader, [row], terms)
     _add_kinds(reader, [row])
+    _hide_secrets([row])
     number = row["job_id"]
     return row | {
         "source_list": reader.rows(_SOURCES, number),
@@ -135,6 +138,11 @@ _KIND: Final = """
 CASE WHEN name LIKE 'web-%.obmlog' THEN 'rest' WHEN name LIKE 'consumer-%.obmlog'
     THEN 'rabbitmq' ELSE 'file' END
 """
+
+
+def _hide_secrets(jobs: Sequence[dict[str, Any]]) -> None:
+    for job in jobs:
+        job["delivery_config"] = shown_text(job["delivery_config"])
 
 
 def _add_money(reader: Transaction, jobs: Sequence[dict[str, Any]], terms: Terms) -> None:

@@ -152,3 +152,21 @@ def test_what_cannot_be_meant_is_refused_in_the_one_shape(client: TestClient, pa
     reply = client.get(path)
     assert reply.status_code == 422, reply.text
     assert {"code", "title", "detail"} <= reply.json()["errors"][0].keys()
+
+
+def test_no_reader_sees_what_stands_behind_an_address(store: Store, client: TestClient) -> None:
+    config = {"type": "webhook", "webhook_url": "https://h.example/hook?key=hush"}
+    line = json.loads(chat_lines(1)[0]) | {"delivery_config": config}
+    store.take_in([json.dumps(line).encode()])
+    store.answer_all(store.ended())
+    store.run("UPDATE jobs SET delivery_config = ?", json.dumps(config))
+    (delivery,) = answered(client, "/api/deliveries")["items"]
+    pages = [
+        client.get(path).text
+        for path in (
+            "/api/requests", "/api/requests/id-0", "/api/deliveries", "/api/destinations",
+            f"/api/deliveries/{delivery['id']}", "/api/stats/jobs",
+        )
+    ]  # fmt: skip
+    assert all("https://h.example/hook?***" in page for page in pages)
+    assert "hush" not in "".join(pages)

@@ -8,6 +8,7 @@ from batching.destinations import (
     canonical_json,
     parse_destination,
     read_destination,
+    shown_config,
     target_of,
 )
 from batching.errors import BadInput
@@ -88,12 +89,32 @@ def test_a_text_that_is_no_plain_object_is_refused(text: str) -> None:
 def test_only_what_is_set_up_can_be_delivered_to() -> None:
     queue = read_destination({"type": "rabbitmq", "rabbitmq_queue": "q"})
     named = read_destination({"type": "named", "name": "crm"})
+    secret = read_destination({"type": "webhook", "webhook_url": "https://u:p@h/a?b=c"})
+    open_one = read_destination({"type": "webhook", "webhook_url": "https://h/@me?user=a@b.c"})
     nothing, everything = Reach(), Reach(names=frozenset({"crm"}), has_broker=True)
     assert nothing.why_not(read_destination({"type": "file"})) is None
     assert "RABBITMQ_URL" in str(nothing.why_not(queue))
     assert "'crm'" in str(nothing.why_not(named))
+    assert "named destination" in str(everything.why_not(secret))
+    assert "u:p" not in str(everything.why_not(secret))
+    assert everything.why_not(open_one) is None
     assert everything.why_not(queue) is everything.why_not(named) is None
     assert json.loads(canonical_json(named))["name"] == "crm"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://h/a", "https://h/a"),
+        ("https://h:8443/a?key=secret&b=1#part", "https://h:8443/a?***#***"),
+        ("http://user:secret@[::1]:81/", "http://[::1]:81/"),
+    ],
+)
+def test_readers_see_an_address_without_what_may_be_secret(address: str, shown: str) -> None:
+    text = canonical_json(read_destination({"type": "webhook", "webhook_url": address}))
+    assert shown_config(text) == {"type": "webhook", "webhook_url": shown}
+    queue = {"type": "rabbitmq", "rabbitmq_queue": "a?b"}
+    assert shown_config(canonical_json(read_destination(queue))) == queue
 
 
 @pytest.mark.parametrize(
