@@ -61,9 +61,12 @@ def _served(data: Path) -> Iterator[Web]:
         end(web)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium of the system; it is never downloaded."""
+    """A Chromium of the system; it is never downloaded.
+
+    Playwright keeps an event loop running, so it must have ended before tests of other modules.
+    """
     program = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if program is None:
         reason = "there is no Chromium: `apt-get install chromium`, or set CHROMIUM to its path"
