@@ -28,7 +28,7 @@ up: setup  ## run it until Ctrl-C (needs OPENAI_API_KEY)
 	$(BIN)/obm up
 
 test: setup  ## all tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: setup  ## style, types, import direction
 	$(BIN)/ruff format --check .

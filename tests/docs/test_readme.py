@@ -98,7 +98,7 @@ def test_make_demo_shows_the_whole_pipeline_and_proves_it(clone: Clone) -> None:
 def test_make_test_runs_all_tests(clone: Clone) -> None:
     assert TEST in BLOCKS
     planned = clone.run("make --dry-run test").splitlines()
-    assert planned == [".venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder"]
+    assert planned == [".venv/bin/python -m pytest -q -n 2 --dist loadfile"]
 
 
 def test_make_up_without_a_key_says_what_is_missing(clone: Clone) -> None:

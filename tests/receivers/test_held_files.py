@@ -107,6 +107,8 @@ def test_who_may_submit_starts_and_who_may_read_looks(start_web: StartWeb) -> No
     web = start_web()
     submitting = create_token(web.directory, name="sender", scopes=[Scope.SUBMIT])
     looking = create_token(web.directory, name="viewer", scopes=[Scope.READ])
+    while web.client.get("/api/jobs").status_code == 200:
+        pass  # it looks at the file of tokens now and then
 
     def as_(token: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}"}
