@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from dashboards.markup import EMPTY, Html, attributes, html, join
 from dashboards.places import Place
+from storage.reports.paging import PageChoice
 
 Row = Mapping[str, Any]
 Kind = Literal["text", "number", "mono", "strong", "wide", "cut", "actions"]
@@ -103,6 +104,14 @@ def sorting(place: Place, known: Iterable[str]) -> tuple[str | None, bool]:
     text = place.get("sort")
     name = text.removeprefix("-")
     return (name, text.startswith("-")) if name in set(known) else (None, True)
+
+
+def page_choice(place: Place, known: Iterable[str]) -> PageChoice:
+    """Return the order and the page that the address asks of a report."""
+    name, falling = sorting(place, known)
+    return PageChoice(
+        sort=name, descending=falling, limit=page_size(place), offset=page_offset(place)
+    )
 
 
 def pager(place: Place, shown: int, count: int) -> Html:

@@ -6,14 +6,7 @@ from typing import Any, Final
 
 from dashboards.components.filters import chips, choice, clear_link, search_form, tabs
 from dashboards.components.notices import empty
-from dashboards.components.table import (
-    Column,
-    Table,
-    page_offset,
-    page_size,
-    sorting,
-    table_html,
-)
+from dashboards.components.table import Column, Table, page_choice, table_html
 from dashboards.markup import Html, html
 from dashboards.page import Look, Page
 from dashboards.pages.since import CHOICES, since_of
@@ -78,10 +71,7 @@ def rows(look: Look) -> Html:
     """Return the tabs with their counts and one page of the trail, all from one copy."""
     place = look.place
     tab = place.get("who") if place.get("who") in _TABS else "all"
-    name, falling = sorting(place, SORTS)
-    order = PageChoice(
-        sort=name, descending=falling, limit=page_size(place), offset=page_offset(place)
-    )
+    order = page_choice(place, SORTS)
     found = audit_view(look.reader, filter_of(place, at=look.at, who=tab), order)
     counts = {tab: found["count"]} | {other: _count(look, other) for other in _TABS if other != tab}
     if found["rows"]:

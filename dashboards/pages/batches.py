@@ -8,15 +8,7 @@ from dashboards.actions import batches as actions
 from dashboards.components.board import Event
 from dashboards.components.filters import chips, choice, clear_link, search_form, tabs
 from dashboards.components.notices import empty
-from dashboards.components.table import (
-    Action,
-    Column,
-    Table,
-    page_offset,
-    page_size,
-    sorting,
-    table_html,
-)
+from dashboards.components.table import Action, Column, Table, page_choice, table_html
 from dashboards.desk import Desk
 from dashboards.markup import EMPTY, Html, html, join
 from dashboards.page import Look, Page
@@ -67,10 +59,7 @@ def filters(look: Look) -> Html:
 def rows(look: Look) -> Html:
     """Return the tabs with their counts and one page of batches, all from one copy."""
     place, wanted = look.place, filter_of(look.place)
-    name, falling = sorting(place, SORTS)
-    order = PageChoice(
-        sort=name, descending=falling, limit=page_size(place), offset=page_offset(place)
-    )
+    order = page_choice(place, SORTS)
     view = batches_view(look.reader, wanted, order, terms=look.site.terms)
     if view["rows"]:
         body = table_html(

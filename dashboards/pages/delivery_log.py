@@ -6,15 +6,7 @@ from typing import Any, Final
 
 from dashboards.components.filters import chips, choice, clear_link, search_form
 from dashboards.components.notices import empty
-from dashboards.components.table import (
-    Action,
-    Column,
-    Table,
-    page_offset,
-    page_size,
-    sorting,
-    table_html,
-)
+from dashboards.components.table import Action, Column, Table, page_choice, table_html
 from dashboards.markup import EMPTY, Html, html
 from dashboards.page import Look
 from dashboards.pages.delivery_letters import request_link
@@ -35,7 +27,6 @@ from storage.reports.deliveries import (
     attempts_view,
     deliveries_view,
 )
-from storage.reports.paging import PageChoice
 from storage.reports.switches import target_switches
 
 ATTEMPTS: Final = "attempts"
@@ -83,10 +74,7 @@ def list_html(look: Look) -> Html:
     """Return one page of deliveries of a state, or of attempts."""
     place = look.place
     is_attempts = place.get("outcome") == ATTEMPTS
-    name, falling = sorting(place, ATTEMPT_SORTS if is_attempts else DELIVERY_SORTS)
-    order = PageChoice(
-        sort=name, descending=falling, limit=page_size(place), offset=page_offset(place)
-    )
+    order = page_choice(place, ATTEMPT_SORTS if is_attempts else DELIVERY_SORTS)
     view = attempts_view if is_attempts else deliveries_view
     found = view(look.reader, wanted_of(place, at=look.at), order)
     if not found["rows"]:

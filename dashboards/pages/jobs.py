@@ -10,14 +10,7 @@ from dashboards.actions.jobs import BY_NAME
 from dashboards.components.board import Event
 from dashboards.components.filters import chips, clear_link, search_form, tabs
 from dashboards.components.notices import card, empty
-from dashboards.components.table import (
-    Column,
-    Table,
-    page_offset,
-    page_size,
-    sorting,
-    table_html,
-)
+from dashboards.components.table import Column, Table, page_choice, table_html
 from dashboards.desk import Desk
 from dashboards.markup import EMPTY, Html, html, join
 from dashboards.page import Look, Page
@@ -37,7 +30,6 @@ from dashboards.wording import age, number, size
 from storage.inbox import waiting_files
 from storage.reports.job_facts import job_with_facts, refused_files
 from storage.reports.jobs import SORTS, JobFilter, jobs_view
-from storage.reports.paging import PageChoice
 
 _TABS: Final = {
     "all": "All", "running": "Running", "paused": "Paused", "troubled": "Trouble",
@@ -58,10 +50,7 @@ def rows(look: Look) -> Html:
     """Return the tabs with their counts and one page of jobs, all from one copy."""
     place, tab = look.place, look.place.get("tab")
     wanted = JobFilter(text=place.get("q") or None, tab=tab if tab in _TABS else "all")
-    name, falling = sorting(place, SORTS)
-    order = PageChoice(
-        sort=name, descending=falling, limit=page_size(place), offset=page_offset(place)
-    )
+    order = page_choice(place, SORTS)
     view = jobs_view(look.reader, wanted, order, terms=look.site.terms)
     if view["rows"]:
         body = table_html(

@@ -12,15 +12,7 @@ from dashboards.components.board import Event
 from dashboards.components.code import code, curl
 from dashboards.components.filters import search_form, tabs
 from dashboards.components.notices import empty, notice, skeleton
-from dashboards.components.table import (
-    Action,
-    Column,
-    Table,
-    page_offset,
-    page_size,
-    sorting,
-    table_html,
-)
+from dashboards.components.table import Action, Column, Table, page_choice, table_html
 from dashboards.desk import Desk
 from dashboards.markup import EMPTY, Html, html, join
 from dashboards.page import Look, Page
@@ -116,10 +108,7 @@ def rows(look: Look) -> Html:
 
 
 def _choice(place: Place) -> PageChoice:
-    name, falling = sorting(place, SORTS)
-    return PageChoice(
-        sort=name, descending=falling, limit=page_size(place), offset=page_offset(place)
-    )
+    return page_choice(place, SORTS)
 
 
 def _tabs(place: Place, wanted: RequestFilter, states: Mapping[str, int]) -> Html:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -13,6 +9,7 @@ import pytest
 from broker import broker, own_broker  # noqa: F401 - fixtures for the tests of this folder
 from consumers import ConsumerProcess
 from factories import Store
+from small_disks import small_disk_of
 from web_process import Web, end, start
 
 from storage.directory import DataDirectory
@@ -20,6 +17,7 @@ from storage.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from broker import Broker
     from web_process import StartWeb
@@ -65,15 +63,7 @@ def consumer_of(tmp_path: Path) -> Iterator[Callable[..., ConsumerProcess]]:
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="obm-small-disk-"))
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, check=False, capture_output=True)
-    if mounted.returncode:
-        folder.rmdir()
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-    shutil.rmtree(folder)
+    yield from small_disk_of(16)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """Pushing from a disk that is nearly full: what cannot be recorded would be sent for ever."""
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +7,7 @@ import pytest
 from consumers import filled_disk
 from factories import Store
 from pushing_bench import answered, push, receiver, running_receiver, states, webhook
+from small_disks import small_disk_of
 from web_receiver import WebReceiver
 
 from batching.errors import DiskFull
@@ -21,15 +19,7 @@ __all__ = ["receiver", "running_receiver"]
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="obm-small-disk-"))
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, check=False, capture_output=True)
-    if mounted.returncode:
-        folder.rmdir()
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-    shutil.rmtree(folder)
+    yield from small_disk_of(96)
 
 
 @pytest.fixture
