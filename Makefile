@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test check bench docs clean
+.PHONY: help setup demo up test soak check bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,6 +29,9 @@ up: setup  ## run it until Ctrl-C (needs OPENAI_API_KEY)
 
 test: setup  ## all tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+soak: setup  ## the long proof that nothing is lost or paid twice: up to an hour
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m soak
 
 check: setup  ## style, types, import direction
 	$(BIN)/ruff format --check .
