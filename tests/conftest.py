@@ -34,9 +34,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     sums: Counter[str] = Counter()
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
-            sums.update(
-                {name: figure for name, figure in report.user_properties if name in FIGURES}
-            )
+            for name, figure in report.user_properties:
+                sums.update({name: figure} if name in FIGURES else {})
     if sums:
         terminalreporter.section("proof")
         words = (f"{name.replace('_', ' ')} {sums[name]:,}" for name in FIGURES)
