@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ailing import healthy
 from factories import Store
 from report_ledger import known_ledger
 from small_disks import small_disk_of
@@ -22,6 +23,18 @@ def fresh_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(tmp_path: Path, fresh_folder: Path) -> Store:
     directory = DataDirectory(shutil.copytree(fresh_folder, tmp_path / "data"))
+    return Store(directory, Ledger(directory))
+
+
+@pytest.fixture(scope="session")
+def healthy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the system that the doctor finds healthy once, for its tests to copy and damage."""
+    return healthy(Store.at(tmp_path_factory.mktemp("healthy") / "data")).directory.root
+
+
+@pytest.fixture
+def system(tmp_path: Path, healthy_folder: Path) -> Store:
+    directory = DataDirectory(shutil.copytree(healthy_folder, tmp_path / "data"))
     return Store(directory, Ledger(directory))
 
 

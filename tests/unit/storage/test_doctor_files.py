@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ailing import codes, diagnosed, finding, healthy, old, results_of
+from ailing import codes, diagnosed, finding, old, results_of
 from factories import Store, chat_lines, read_lines, write_segments
 
 from batching.errors import ConfigurationError
@@ -16,11 +16,6 @@ from storage.batch_files import batch_folder
 from storage.directory import DataDirectory
 from storage.doctor.diagnosis import examine
 from storage.segments import segment_path
-
-
-@pytest.fixture
-def system(store: Store) -> Store:
-    return healthy(store)
 
 
 def _other_file(system: Store) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from ailing import codes, diagnosed, finding, healthy, results_of
+from ailing import codes, diagnosed, finding, results_of
 from factories import Store, chat_lines
 
 from batching.jobs import JobSettings
@@ -12,11 +12,6 @@ from storage.doctor.findings import Check
 from storage.ledger import now
 from storage.results import write_own_results_of_requests
 from storage.segments import segment_path
-
-
-@pytest.fixture
-def system(store: Store) -> Store:
-    return healthy(store)
 
 
 @dataclass(frozen=True, kw_only=True)

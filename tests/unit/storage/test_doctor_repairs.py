@@ -5,18 +5,13 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
-from ailing import codes, diagnosed, healthy, ids_in, old, results_of
+from ailing import codes, diagnosed, ids_in, old, results_of
 from factories import INSTALLATION, Store, chat_lines
 
 from storage.batch_files import batch_folder, output_path
 from storage.doctor import repairs
 from storage.doctor.repairs import Treatment, treat
 from storage.locks import exclusive_lock
-
-
-@pytest.fixture
-def system(store: Store) -> Store:
-    return healthy(store)
 
 
 def treated(store: Store) -> Treatment:
