@@ -299,7 +299,10 @@ def _walk_to_id(line: bytes) -> tuple[int, int] | None:
     while (position := _skip_marks(text, position)) < len(text) and text[position] == '"':
         key, position = _SCANNER.raw_decode(text, position)
         start = _skip_marks(text, position)
-        _, position = _SCANNER.raw_decode(text, start)
+        try:
+            _, position = _SCANNER.raw_decode(text, start)
+        except RecursionError:  # some levels less fit here than into the decoder
+            return None
         if key == "custom_id":
             span = start, position  # the last one counts, as for every JSON reader
     return span
@@ -312,7 +315,7 @@ def _skip_marks(text: str, position: int) -> int:
 
 def _read_slowly(line: bytes) -> ResultLine | OddLine:
     try:
-        raw = json.loads(line.decode("utf-8-sig"), parse_int=_whole_number)
+        raw = _encodable(json.loads(line.decode("utf-8-sig"), parse_int=_whole_number), line)
     except UnicodeDecodeError:
         return OddLine(reason="it is not UTF-8")
     except (ValueError, RecursionError) as error:
@@ -321,8 +324,7 @@ def _read_slowly(line: bytes) -> ResultLine | OddLine:
         return OddLine(reason="it is not a JSON object")
     if not isinstance(raw.get("custom_id"), str):
         return OddLine(reason="it has no custom_id")
-    result = _result(line, _loose_line(raw))
-    return _encodable(result) if isinstance(result, ResultLine) else result
+    return _result(line, _loose_line(raw))
 
 
 def _whole_number(digits: str) -> int | float:
@@ -371,11 +373,8 @@ def _loosely(kind: type[_Shape], raw: Mapping[str, Any]) -> _Shape:
     return kind(**fitting)
 
 
-def _encodable(line: ResultLine) -> ResultLine:
-    """Return the line with its lone surrogates, which no file can hold, replaced."""
-    texts = {
-        name: value.encode("utf-8", "replace").decode()
-        for name, value in msgspec.structs.asdict(line).items()
-        if isinstance(value, str) and not value.isascii()
-    }
-    return msgspec.structs.replace(line, **texts)
+def _encodable(raw: Any, line: bytes) -> Any:
+    """Return what was read with its lone surrogates, which no file can hold, replaced."""
+    if b"\\ud" not in line and b"\\uD" not in line:
+        return raw
+    return json.loads(json.dumps(raw, ensure_ascii=False).encode("utf-8", "replace"))

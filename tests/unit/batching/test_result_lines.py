@@ -194,6 +194,35 @@ class TestReading:
         assert read(raw).content == "x?y"
 
     @pytest.mark.parametrize(
+        "odd",
+        [
+            b'"usage":{"prompt_tokens":"\\ud800"}',
+            b'"\\ud800":1',
+            b'"error":{"\\uDfff":"\\ud800"}',
+            b'"model":7,"\\ud800x":{"y\\udc00":[]}',
+        ],
+    )
+    def test_lone_surrogates_in_any_place_leave_the_answer_readable(self, odd: bytes) -> None:
+        raw = (
+            b'{"custom_id":"a-1-2","response":{"status_code":200,"body":'
+            b'{"choices":[{"message":{"content":"fine"}}],' + odd + b"}}}"
+        )
+
+        result = read(raw)
+
+        assert (result.content, result.status_code) == ("fine", 200)
+        assert raw[result.id_start : result.id_end] == b'"a-1-2"'
+
+    @pytest.mark.parametrize("depth", range(960, 1_010, 3))
+    def test_no_depth_of_nesting_ends_the_reading(self, depth: int) -> None:
+        deep = b'{"custom_id":' * depth + b"1" + b"}" * depth
+        raw = b'{"response":{"status_code":200,"body":' + deep + b'},"custom_id":"a-1-2"}'
+
+        result = read_result_line(raw)
+
+        assert isinstance(result, OddLine) or result.custom_id == "a-1-2"
+
+    @pytest.mark.parametrize(
         ("body", "message"), [("<html>bad gateway</html>", "<html>bad gateway</html>"), ("", None)]
     )
     def test_a_body_that_is_text_becomes_the_message(self, body: str, message: str | None) -> None:
