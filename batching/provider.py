@@ -5,6 +5,7 @@ new. Only an answer without an id is refused, because nothing can be done with i
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +20,10 @@ WAITING_STATUSES = frozenset({"validating", "in_progress", "finalizing", "cancel
 ENDED_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 _OTHER_SPELLINGS = {"canceled": "cancelled", "canceling": "cancelling"}
 _SHOWN_CHARACTERS = 200
+_MOST_REQUESTS = 2**31 - 1
+_MOST_COUNTED = 2**53
+"""More than any provider counts, and as much as every reader of JSON can hold."""
+_USABLE_ID = re.compile(r"[!-~]{1,512}")
 
 Object: TypeAlias = Mapping[str, object]
 
@@ -128,9 +133,9 @@ def read_batch(raw: object) -> ProviderBatch:
         in_progress_at=read_time(answer.get("in_progress_at")),
         expires_at=read_time(answer.get("expires_at")),
         ended_at=read_time(answer.get(f"{status}_at")) if status in ENDED_STATUSES else None,
-        total=read_count(counts.get("total")),
-        completed=read_count(counts.get("completed")),
-        failed=read_count(counts.get("failed")),
+        total=_number_of_requests(counts.get("total")),
+        completed=_number_of_requests(counts.get("completed")),
+        failed=_number_of_requests(counts.get("failed")),
         usage=read_usage(answer.get("usage")),
         errors=_faults(answer.get("errors")),
         metadata=_metadata(answer.get("metadata")),
@@ -153,7 +158,7 @@ def read_file(raw: object) -> ProviderFile:
 def read_fault(raw: object) -> BatchFault | None:
     """Return the code, message, line and param of an error object, or None if it is none."""
     if isinstance(raw, str) and raw.strip():
-        return BatchFault(message=raw.strip())
+        return BatchFault(message=read_text(raw.strip()) or "")
     fault = _mapping(raw)
     code = fault.get("code")
     if code is None or code == "":
@@ -162,7 +167,7 @@ def read_fault(raw: object) -> BatchFault | None:
     if not message and code is None:
         return None
     return BatchFault(
-        code=None if code is None else str(code),
+        code=None if code is None else read_text(str(code)),
         message=message,
         line=read_count(fault.get("line")),
         param=read_text(fault.get("param")),
@@ -209,15 +214,20 @@ def usage_of(fields: UsageFields) -> TokenUsage | None:
 
 
 def read_text(value: object) -> str | None:
-    """Return a text that says something; null, absent, "" and other types are None."""
-    return value if isinstance(value, str) and value else None
+    """Return a text that says something; null, absent, "" and other types are None.
+
+    Halves of surrogate pairs, which nothing can store, are replaced.
+    """
+    if not isinstance(value, str) or not value:
+        return None
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def read_count(value: object) -> int | None:
-    """Return a whole number of at least zero, or None for anything else."""
+    """Return a whole number of at least zero that somebody can have counted, else None."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_COUNTED:
         return value
     return None
 
@@ -238,7 +248,10 @@ def describe_answer(raw: object) -> str:
     """Return what an unexpected answer looks like, short enough for an error message."""
     if raw is None or raw in ("", b""):
         return "nothing"
-    shown = " ".join(str(raw).split())
+    try:
+        shown = " ".join(str(raw).split()).encode("utf-8", "backslashreplace").decode()
+    except RecursionError:
+        return "something that is nested too deeply to be shown"
     if len(shown) > _SHOWN_CHARACTERS:
         shown = shown[:_SHOWN_CHARACTERS] + "…"
     return shown
@@ -246,7 +259,8 @@ def describe_answer(raw: object) -> str:
 
 def _identified(raw: object, kind: str) -> Object:
     answer = _mapping(raw)
-    if read_text(answer.get("id")) is None:
+    identifier = answer.get("id")
+    if not isinstance(identifier, str) or _USABLE_ID.fullmatch(identifier) is None:
         raise ProviderUnavailable(
             f"the provider sent no {kind} but: {describe_answer(raw)}. "
             "Check OPENAI_BASE_URL if this goes on."
@@ -280,7 +294,13 @@ def _faults(value: object) -> tuple[BatchFault, ...]:
 
 
 def _metadata(value: object) -> dict[str, str]:
-    return {str(key): item for key, item in _mapping(value).items() if isinstance(item, str)}
+    texts = ((str(key), read_text(item)) for key, item in _mapping(value).items())
+    return {key: text for key, text in texts if text is not None}
+
+
+def _number_of_requests(value: object) -> int | None:
+    count = read_count(value)
+    return count if count is None or count <= _MOST_REQUESTS else None
 
 
 def _in_utc(time: datetime) -> datetime:

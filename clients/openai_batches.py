@@ -3,8 +3,7 @@
 What may be done twice is tried again here; a create never is, because each one costs money.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -28,13 +27,21 @@ from batching.errors import (
 from batching.provider import (
     ProviderBatch,
     ProviderFile,
-    describe_answer,
     read_batch,
     read_file,
-    read_text,
 )
 from batching.settings import Settings
 from batching.stopping import check_stop
+from clients.openai_answers import (
+    MOST_LISTED,
+    about,
+    endless,
+    id_in,
+    is_end,
+    json_of,
+    made_of,
+    read_page,
+)
 from clients.openai_errors import ErrorTranslator
 from clients.openai_transfers import CHUNK_BYTES, StoppableFile, save_stream
 from clients.safe_retries import FOREIGN_ERRORS, SAFE_ATTEMPTS, retried, stoppable_pause
@@ -90,7 +97,7 @@ class OpenAIBatches:
         """Return if the key may use the Batch API; raise what is wrong otherwise."""
         self._get(
             lambda: self._client.batches.with_raw_response.list(limit=1),
-            _read_page,
+            read_page,
             "checking the key",
         )
 
@@ -100,7 +107,7 @@ class OpenAIBatches:
 
         def send() -> ProviderFile:
             with self._open(path) as handle:
-                return read_file(_json(self._send_file(handle, filename)))
+                return read_file(json_of(self._send_file(handle, filename)))
 
         return self._safely(send, asked)
 
@@ -116,7 +123,7 @@ class OpenAIBatches:
                 completion_window="24h",
                 metadata=dict(metadata),
             )
-            return read_batch(_json(response))
+            return made_of(read_batch(json_of(response)), input_file_id)
         except StopRequested:
             raise
         except Exception as error:  # noqa: BLE001 - whatever happened, a batch may exist
@@ -126,7 +133,7 @@ class OpenAIBatches:
         """Return the batch as it is now; raise NotFound if the provider does not know it."""
         return self._get(
             lambda: self._client.batches.with_raw_response.retrieve(_known(batch_id, "batch")),
-            read_batch,
+            lambda answer: about(read_batch(answer), batch_id),
             f"looking at batch {batch_id}",
         )
 
@@ -159,7 +166,7 @@ class OpenAIBatches:
         asked = f"cancelling batch {batch_id}"
         try:
             response = self._client.batches.with_raw_response.cancel(_known(batch_id, "batch"))
-            return read_batch(_json(response))
+            return about(read_batch(json_of(response)), batch_id)
         except FOREIGN_ERRORS as error:
             translated = self._errors.of_call(error, asked)
             if not _may_have_ended(error, translated):
@@ -236,18 +243,23 @@ class OpenAIBatches:
         self, fetch: Callable[[str | None], Any], asked: str, patience_seconds: float
     ) -> Iterator[list[Mapping[str, Any]]]:
         seen: set[str] = set()
+        last: Sequence[object] = []
         after: str | None = None
         while True:
             check_stop()
             page, patience_seconds = self._page(partial(fetch, after), asked, patience_seconds)
-            entries = [entry for entry in page["data"] if entry.get("id") not in seen]
+            entries = [entry for entry in page["data"] if id_in(entry) not in seen]
             if not entries:
-                return  # the end, or a server that knows no paging and repeats itself
+                if not is_end(page["data"], last, has_more=page.get("has_more")):
+                    raise endless(asked)
+                return
             yield entries
-            after = read_text(entries[-1].get("id"))
+            last, after = page["data"], id_in(entries[-1])
             if page.get("has_more") is False or after is None:
                 return
-            seen = {str(entry.get("id")) for entry in entries}
+            seen.update(filter(None, map(id_in, entries)))
+            if len(seen) > MOST_LISTED:
+                raise endless(asked)
 
     def _page(
         self, fetch: Callable[[], Any], asked: str, patience_seconds: float
@@ -255,7 +267,7 @@ class OpenAIBatches:
         """Return a page, after the pauses that the provider asks for, and the patience left."""
         while True:
             try:
-                return self._get(fetch, _read_page, asked), patience_seconds
+                return self._get(fetch, read_page, asked), patience_seconds
             except Throttled as error:
                 pause_seconds = error.retry_after_seconds or UNNAMED_PAUSE_SECONDS
                 if pause_seconds > patience_seconds:
@@ -266,7 +278,7 @@ class OpenAIBatches:
     def _get(
         self, call: Callable[[], Any], read: Callable[[object], _Answer], asked: str
     ) -> _Answer:
-        return self._safely(lambda: read(_json(call())), asked)
+        return self._safely(lambda: read(json_of(call())), asked)
 
     def _safely(self, call: Callable[[], _Answer], asked: str) -> _Answer:
         try:
@@ -298,23 +310,6 @@ def _usable_key(settings: Settings) -> str:
 
 def _timeout(seconds: float, *, answer_seconds: float | None = None) -> httpx2.Timeout:
     return httpx2.Timeout(seconds, connect=CONNECT_SECONDS, read=answer_seconds or seconds)
-
-
-def _json(response: Any) -> object:
-    content: bytes = response.http_response.content
-    try:
-        return json.loads(content)
-    except ValueError:
-        return content.decode("utf-8", "replace")
-
-
-def _read_page(answer: object) -> Mapping[str, Any]:
-    if isinstance(answer, Mapping) and isinstance(answer.get("data"), list):
-        return answer
-    raise ProviderUnavailable(
-        f"the provider sent no list but: {describe_answer(answer)}. "
-        "Check OPENAI_BASE_URL if this goes on."
-    )
 
 
 def _after(cursor: str | None) -> dict[str, Any]:

@@ -105,6 +105,16 @@ class TestRetries:
 
         assert caught.value.retry_after_seconds == pytest.approx(3600, abs=60)
 
+    @pytest.mark.parametrize("answer", [b"[" * 5_000, b'{"id":"batch_2","status":"completed"}'])
+    def test_an_answer_about_something_else_is_no_answer(
+        self, server: Any, client: Any, answer: bytes
+    ) -> None:
+        for _ in range(3):
+            server.say(answer)
+
+        with pytest.raises(ProviderUnavailable, match="batch_1"):
+            client.retrieve("batch_1")
+
     @pytest.mark.parametrize(
         ("status", "code", "expected"),
         [
@@ -192,6 +202,46 @@ class TestListings:
             server.say(page(batch(2), batch(1), has_more=True))
 
         assert [found.id for found in client.list_batches()] == ["batch_2", "batch_1"]
+
+    def test_a_list_that_speaks_of_more_and_shows_the_old_again_is_no_whole_list(
+        self, server: Any, client: Any
+    ) -> None:
+        first, second = page(batch(2), has_more=True), page(batch(1), has_more=True)
+        for told in (first, second, first):
+            server.say(told)
+
+        with pytest.raises(ProviderUnavailable, match="repeats itself"):
+            list(client.list_batches())
+
+        assert len(server.calls) == 3
+
+    def test_a_full_page_that_comes_again_is_no_whole_list(self, server: Any, client: Any) -> None:
+        full = page(*(batch(number) for number in range(100)), has_more=True)
+        server.say(full).say(full)
+
+        with pytest.raises(ProviderUnavailable, match="repeats itself"):
+            list(client.list_batches())
+
+    def test_a_list_without_end_is_given_up(
+        self, server: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("clients.openai_batches.MOST_LISTED", 3)
+        for number in range(9):
+            server.say(page(batch(number), has_more=True))
+
+        with pytest.raises(ProviderUnavailable, match="no end"):
+            list(client.list_batches())
+
+        assert len(server.calls) == 4
+
+    @pytest.mark.parametrize("entry", ["batch_1", None, 7, [], {"id": ["batch_1"]}, {"id": None}])
+    def test_an_entry_that_is_no_batch_makes_the_list_unreadable(
+        self, server: Any, client: Any, entry: object
+    ) -> None:
+        server.say({"data": [batch(2), entry], "has_more": False})
+
+        with pytest.raises(ProviderUnavailable, match="no batch but"):
+            list(client.list_batches())
 
     def test_older_batches_end_a_listing_from_new_to_old(self, server: Any, client: Any) -> None:
         old = NOON - timedelta(hours=2)

@@ -80,13 +80,31 @@ def test_an_answer_cut_in_its_middle_is_ambiguous(server: Any, client: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "answer", [b"<html>Sign in to the hotel network</html>", b"", b"{}", b"[]", b'{"id": ""}']
+    "answer",
+    [
+        b"<html>Sign in to the hotel network</html>",
+        b"",
+        b"{}",
+        b"[]",
+        b'{"id": ""}',
+        b'{"id": 7}',
+        b'{"id": "batch_1',
+        b'{"id": "\\ud800"}',
+        b'{"id": "batch 1\\n"}',
+        b'{"id": "batch_1", "input_file_id": "file-2"}',
+        b"[" * 5_000,
+        b'{"id": ' + b"9" * 5_000 + b"}",
+        b"\xff\xfe{\x00}\x00",
+    ],
+    ids=range(13),
 )
 def test_a_200_that_is_no_batch_is_ambiguous(server: Any, client: Any, answer: bytes) -> None:
-    server.say(answer)
+    server.say(answer, status=201)
 
     with pytest.raises(AmbiguousCreate):
         create(client)
+
+    assert len(server.calls) == 1
 
 
 def test_a_server_that_is_not_there_has_surely_created_nothing(client_of: Any) -> None:

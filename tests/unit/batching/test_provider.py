@@ -117,6 +117,27 @@ def test_counts_that_cannot_be_trusted_are_none(counts: object) -> None:
     assert (batch.total, batch.completed, batch.failed) == (None, None, None)
 
 
+@pytest.mark.parametrize("count", [2**31, 10**40, 1e300])
+def test_counts_that_nobody_can_have_counted_are_none(count: object) -> None:
+    batch = read_batch(changed(request_counts={"total": count, "completed": count, "failed": 1}))
+
+    assert (batch.total, batch.completed, batch.failed) == (None, None, 1)
+
+
+def test_halves_of_surrogate_pairs_are_replaced_wherever_text_is_read() -> None:
+    batch = read_batch(
+        changed(
+            status="\ud800", model="a\udc00", output_file_id="\ud800",
+            metadata={"obm_batch": "\ud800"}, errors=["\ud800", {"code": {"\ud800": 1}}],
+        )
+    )  # fmt: skip
+
+    texts = (batch.status, batch.model, batch.output_file_id, batch.metadata["obm_batch"])
+    assert texts == ("?", "a?", "?", "?")
+    assert batch.errors[0].message == "?"
+    str(batch.errors).encode()
+
+
 def test_faults_keep_code_message_line_and_param() -> None:
     fault = {"code": "invalid_json_line", "message": "bad", "line": 7, "param": None}
 
