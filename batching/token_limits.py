@@ -4,21 +4,28 @@ import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
-from batching.errors import ConfigurationError
+from batching.errors import BadInput, ConfigurationError
 
 _DATE_AT_END = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+_TOKENS = re.compile(r"(\d+(?:\.\d+)?)([km]?)")
+_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
+MOST_TOKENS = 1_000_000_000_000
+LONGEST_MODEL = 200
 
 
 class LimitSource(StrEnum):
     """Where a limit comes from."""
 
+    OPERATOR = "operator"
+    """An operator has set a cap while the product runs."""
     OVERRIDE = "override"
-    """An operator set it."""
+    """The environment sets it (`OBM_TOKEN_LIMITS`)."""
     LEARNED = "learned"
     """The provider named it in a refusal."""
     TABLE = "table"
@@ -37,7 +44,7 @@ class TokenLimit:
     @property
     def certain(self) -> bool:
         """Whether a request above it can be refused without asking the provider."""
-        return self.source in (LimitSource.OVERRIDE, LimitSource.LEARNED)
+        return self.source in (LimitSource.OPERATOR, LimitSource.OVERRIDE, LimitSource.LEARNED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,52 @@ def limit_for(
     if listed is not None:
         return TokenLimit(tokens=listed, source=LimitSource.TABLE)
     return TokenLimit(tokens=None, source=LimitSource.NONE)
+
+
+def capped(
+    limit: TokenLimit, model: str, *, learned: int | None, caps: Mapping[str, int]
+) -> TokenLimit:
+    """Return the limit in force where an operator may have set a cap for the model.
+
+    The cap counts before the environment and the table. The provider has the last word: what it
+    has named since the cap was set lowers it, but never raises it.
+    """
+    prefix = cap_of(model, caps)
+    if prefix is None:
+        return limit
+    if learned is not None and learned < caps[prefix]:
+        return TokenLimit(tokens=learned, source=LimitSource.LEARNED)
+    return TokenLimit(tokens=caps[prefix], source=LimitSource.OPERATOR)
+
+
+def cap_of(model: str, caps: Mapping[str, int]) -> str | None:
+    """Return the longest beginning of the model's name that has a cap, None if none has."""
+    name = model.lower()
+    return max((prefix for prefix in caps if name.startswith(prefix)), key=len, default=None)
+
+
+def read_model_prefix(text: str) -> str:
+    """Return the beginning of a model's name as caps are kept under it; BadInput if it is none."""
+    prefix = text.strip().lower()
+    if not prefix or len(prefix) > LONGEST_MODEL or not prefix.isprintable() or " " in prefix:
+        raise BadInput(
+            f"{text[:LONGEST_MODEL]!r} cannot begin the name of a model: it takes 1 to "
+            f"{LONGEST_MODEL} characters without spaces, like gpt-4o-mini"
+        )
+    return prefix
+
+
+def read_tokens(text: str) -> int:
+    """Return a number of tokens written as 2000000, 2,000,000, 2_000_000, 900k or 2M."""
+    plain = re.sub(r"[\s,_']", "", text).lower()
+    found = _TOKENS.fullmatch(plain) if plain.isascii() else None
+    tokens = Decimal(found[1]) * _THOUSANDS[found[2]] if found else Decimal(0)
+    if not found or tokens != int(tokens) or not 0 < tokens <= MOST_TOKENS:
+        raise BadInput(
+            f"{text[:50]!r} is no number of tokens: say a whole number from 1 to "
+            f"{MOST_TOKENS:,}, like 2,000,000 or 2M"
+        )
+    return int(tokens)
 
 
 def _by_longest_prefix(name: str, limits: Mapping[str, int]) -> int | None:

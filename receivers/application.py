@@ -24,6 +24,7 @@ from receivers import (
     api_results,
     api_state,
     api_stats,
+    api_token_caps,
     documentation,
 )
 from receivers.answers import ApiError, answer_errors_in_one_shape, internal_error, send_error
@@ -59,6 +60,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_doctor.router,
     api_stats.router,
     api_export.router,
+    api_token_caps.router,
 )
 _DESCRIPTION: Final = (
     "Send OpenAI requests now, get every result later, at half the price. Requests come in one "

@@ -1,6 +1,7 @@
 """What the parts of the web process share, and how a route gets at it."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from fastapi import Request
@@ -21,9 +22,13 @@ from storage.health import HealthFile
 from storage.intake_gate import IntakePause, read_pause
 from storage.intake_log import IntakeLog
 from storage.known_ids import KnownIds
+from storage.token_caps import token_caps_in
 from storage.web_sessions import WebSession, read_sessions
 
 ROLE = "web"
+"""Serves the REST API, and the dashboard too where that has no process of its own."""
+DASHBOARD_ROLE = "dashboard"
+"""Serves the dashboard, and the API for its pages, beside a process of the other role."""
 UPLOADS_AT_ONCE = 16
 
 
@@ -68,7 +73,7 @@ def build_context(settings: Settings, directory: DataDirectory, role: str = ROLE
         uploads=Uploads(
             most_at_once=UPLOADS_AT_ONCE, timeout_seconds=settings.receive_timeout_seconds
         ),
-        estimates=HeldEstimates(settings, rules.now),
+        estimates=HeldEstimates(settings, rules.now, partial(token_caps_in, directory)),
         counts=IntakeCounts(),
         results=ResultWatch(directory),
         tokens=Watched(directory.tokens, lambda: read_tokens(directory)),

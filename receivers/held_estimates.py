@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -39,9 +39,15 @@ class Reading:
 class HeldEstimates:
     """The estimates under way in this process; may be used from any thread."""
 
-    def __init__(self, settings: Settings, rules: Callable[[], ReadingRules]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        rules: Callable[[], ReadingRules],
+        caps: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._settings = settings
         self._rules = rules
+        self._caps = caps
         self._lock = threading.Lock()
         self._waiting: deque[HeldFile] = deque()
         self._readings: dict[str, Reading] = {}
@@ -100,7 +106,9 @@ class HeldEstimates:
             began = time.monotonic()
 
         try:
-            estimate_held_file(held, terms=self._terms, rules=self._rules(), on_progress=heard)
+            estimate_held_file(
+                held, terms=self._terms, caps=self._caps(), rules=self._rules(), on_progress=heard
+            )
         except (_GivenUp, FileNotFoundError):
             logger.info("a file that waits is not estimated: it was started or discarded")
         except (BatchManagerError, OSError) as error:

@@ -1,6 +1,6 @@
 """What a file that waits would send and cost: worked out once, then kept beside it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,15 +64,21 @@ def read_estimate(held: HeldFile) -> HeldEstimate | None:
 
 
 def estimate_held_file(
-    held: HeldFile, *, terms: Terms, rules: ReadingRules, on_progress: Callable[[int], None]
+    held: HeldFile,
+    *,
+    terms: Terms,
+    caps: Mapping[str, int],
+    rules: ReadingRules,
+    on_progress: Callable[[int], None],
 ) -> HeldEstimate:
     """Read the whole file, keep what it would send and cost, and return it.
 
-    `on_progress` hears how many bytes have been read, and may raise to give up.
+    `caps` are those that operators have set. `on_progress` hears how many bytes have been read,
+    and may raise to give up.
     """
     estimator = Estimator(
         limits=terms.limits,
-        token_limit_of=lambda model: terms.token_limit_of(model, None),
+        token_limit_of=lambda model: terms.limit_in_force(model, learned=None, caps=caps),
         prices=terms.prices,
     )
     estimator, lines = estimate_file(

@@ -8,9 +8,10 @@ from typing import Any
 
 from batching.planning import BatchLimits, LaneView, TokenRates, Wait
 from batching.retry import growing_pause_seconds
-from batching.token_limits import TokenLimit
+from batching.token_limits import TokenLimit, capped
 from storage.ledger import Ledger, Transaction, now
 from storage.submission_lock import submission_lock
+from storage.token_caps import read_token_caps
 
 CAUTION_ENDS_TOKENS = 1_000_000_000_000
 """No lane is so large: a bound that has grown to this holds nothing back."""
@@ -27,7 +28,7 @@ class SubmissionPolicy:
     limits: BatchLimits
     max_wait_seconds: float
     token_limit_of: Callable[[str, int | None], TokenLimit]
-    """From a model and the limit learned from the provider."""
+    """From a model and the limit learned from the provider; the caps in the ledger come on top."""
     rates_of: Callable[[str], TokenRates | None]
     max_spend_per_day_usd: Decimal | None
     close_at_once: bool = False
@@ -97,14 +98,17 @@ def read_lanes(reader: Transaction, policy: SubmissionPolicy, *, at: datetime) -
     """Return every lane, the one with the oldest pending request first."""
     lock = submission_lock(reader)
     held = None if lock is None else lock.sentence
+    caps = read_token_caps(reader)
     return [
-        _lane(row, policy, held=held)
+        _lane(row, policy, held=held, caps=caps)
         for row in reader.rows(_LANES, policy.max_wait_seconds, at, policy.account)
     ]
 
 
-def _lane(row: Mapping[str, Any], policy: SubmissionPolicy, *, held: str | None) -> Lane:
-    limit = policy.token_limit_of(row["model"], row["learned_limit"])
+def _lane(
+    row: Mapping[str, Any], policy: SubmissionPolicy, *, held: str | None, caps: Mapping[str, int]
+) -> Lane:
+    limit = _limit_of(row, policy.token_limit_of, caps)
     view = LaneView(
         pending_requests=row["pending_requests"] or 0,
         pending_bytes=row["pending_bytes"] or 0,
@@ -131,6 +135,15 @@ def _lane(row: Mapping[str, Any], policy: SubmissionPolicy, *, held: str | None)
         view=view,
         wait_reason=row["wait_reason"],
     )
+
+
+def _limit_of(
+    lane: Mapping[str, Any],
+    token_limit_of: Callable[[str, int | None], TokenLimit],
+    caps: Mapping[str, int],
+) -> TokenLimit:
+    model, learned = lane["model"], lane["learned_limit"]
+    return capped(token_limit_of(model, learned), model, learned=learned, caps=caps)
 
 
 def budget_left_usd(
@@ -272,6 +285,6 @@ def room_for(
         return False
     if row["backoff_until"] and row["backoff_until"] > now():
         return False
-    limit = token_limit_of(row["model"], row["learned_limit"]).tokens
+    limit = _limit_of(row, token_limit_of, read_token_caps(reader)).tokens
     enqueued = int(row["enqueued_tokens"])
     return limit is None or enqueued == 0 or enqueued + int(row["tokens"]) <= limit

@@ -6,6 +6,7 @@
 //   data-age=ago|for|in|at  a <time> kept up to date          data-drop=path  takes dropped files there
 //   data-forward=path  goes there at once, in place of this address
 //   data-panel=name     opens the next element [data-panel-of=name]
+//   data-tokens=name    a field for a number of tokens, said plainly in [data-tokens-of=name]
 
 export function render({model, view}) {
   const root = document.createElement("div")
@@ -138,6 +139,9 @@ function listen(board) {
   root.addEventListener("click", (event) => on_click(board, event))
   root.addEventListener("change", (event) => on_change(board, event))
   root.addEventListener("submit", (event) => on_submit(board, event))
+  root.addEventListener("input", (event) => {
+    if (event.target.dataset.tokens) { say_tokens(root, event.target) }
+  })
   root.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && event.target.matches("[data-href]")) { open_row(event.target, event) }
   })
@@ -256,6 +260,15 @@ function toggle_panel(board, button) {
   if (!panel) { return }
   panel.hidden = !panel.hidden
   button.setAttribute("aria-expanded", String(!panel.hidden))
+}
+
+// As `read_tokens` of the server reads it: 2000000, 2,000,000, 2_000_000, 900k, 2M.
+function say_tokens(root, field) {
+  const said = root.querySelector(`[data-tokens-of="${CSS.escape(field.dataset.tokens)}"]`)
+  if (!said) { return }
+  const found = /^(\d+(?:\.\d+)?)([km]?)$/i.exec(field.value.replace(/[\s,_']/g, ""))
+  const tokens = found ? Math.round(Number(found[1]) * {"": 1, k: 1e3, m: 1e6}[found[2].toLowerCase()]) : 0
+  said.textContent = tokens > 0 ? `${SAY.number(tokens)} (${SAY.compact(tokens)})` : field.value.trim() ? "not a number above 0" : ""
 }
 
 // --- ticked rows ---------------------------------------------------------------------------

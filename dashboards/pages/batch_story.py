@@ -88,12 +88,12 @@ def why_waiting(waiting: Mapping[str, Any]) -> tuple[Html, Tone, Html]:
         "<b>Why waiting?</b> " + words,
         trouble=waiting["trouble"], tries=waiting["failures"], message=waiting["fault_message"],
         tokens=compact(waiting["tokens"]), others=compact(waiting["enqueued_by_others"]),
-        limit=compact(waiting["token_limit"]), source=waiting["limit_source"],
+        limit=compact(waiting["token_limit"]), source=_SOURCES.get(waiting["limit_source"], ""),
         status=waiting["provider_status"] or "submitted", model=waiting["model"],
         when=age(when, kind="in") if when else Html("at the next look"),
         checked=_next_check(waiting["next_poll_at"]),
     )  # fmt: skip
-    return told, _TONES.get(waiting["reason"], "info"), _remedy(waiting["reason"])
+    return told, _TONES.get(waiting["reason"], "info"), _remedy(waiting)
 
 
 def _next_check(at: datetime | None) -> Html:
@@ -108,17 +108,24 @@ _WHY: Final[Mapping[str, str]] = {
     "backoff": "The provider had no room for it; it is tried again {when}.",
     "capacity": (
         "It needs {tokens} tokens; other batches of {model} hold {others} of the {limit} that may "
-        "be enqueued (limit: {source})."
+        "be enqueued ({source})."
     ),
     "provider": "The provider works on it ({status}): up to 24 hours. {checked}",
 }
+_SOURCES: Final[Mapping[str, str]] = {
+    "operator": "a cap that an operator has set", "override": "set in the environment",
+    "learned": "as the provider has said", "table": "OpenAI's figure for tier 1",
+}  # fmt: skip
 _TONES: Final[Mapping[str, Tone]] = {
     "account": "error", "paused": "warning", "retry": "warning", "backoff": "warning",
     "capacity": "warning", "cancelling": "warning",
 }  # fmt: skip
 
 
-def _remedy(reason: str) -> Html:
-    if reason not in {"account", "paused", "backoff", "capacity"}:
-        return EMPTY
-    return html('<a class="button small" href="{}">Settings</a>', link("settings"))
+def _remedy(waiting: Mapping[str, Any]) -> Html:
+    if waiting["reason"] in {"backoff", "capacity"}:
+        address = link("settings", tab="limits", model=waiting["model"])
+        return html('<a class="button small" href="{}">Token limits</a>', address)
+    if waiting["reason"] in {"account", "paused"}:
+        return html('<a class="button small" href="{}">Settings</a>', link("settings"))
+    return EMPTY

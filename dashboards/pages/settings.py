@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 from batching.access import Scope
+from batching.token_limits import read_model_prefix, read_tokens
 from dashboards.actions import deliveries, intake
 from dashboards.actions import settings as actions
 from dashboards.components.board import Event
@@ -13,12 +14,14 @@ from dashboards.desk import Desk
 from dashboards.markup import EMPTY, Html, attributes, html, join
 from dashboards.page import Look, Page
 from dashboards.pages import settings_access as access
+from dashboards.pages import settings_caps
 from dashboards.pages.delivery_words import name_of
 from dashboards.pages.settings_configuration import configuration, rules
 from dashboards.pages.settings_limits import limits, prices
 from dashboards.pages.settings_running import installation, roles, switches
 from dashboards.places import Place, link
-from storage.access_tokens import read_tokens
+from storage import access_tokens
+from storage.reports.switches import cap_forecast
 
 _TABS: Final = {
     "running": "Running", "limits": "Token limits", "prices": "Prices", "access": "API tokens",
@@ -115,6 +118,26 @@ async def _forget_limit(desk: Desk, event: Event) -> None:
     await desk.confirm_and_perform(question, actions.forget_limit(int(event.id)))
 
 
+async def _set_cap(desk: Desk, event: Event) -> None:
+    """Set a token cap, after saying what it changes."""
+    model = read_model_prefix(event.values.get("model", ""))
+    tokens = read_tokens(event.values.get("tokens", ""))
+    forecast = partial(cap_forecast, prefix=model, tokens=tokens, terms=desk.site.terms)
+    found = await desk.site.live.in_thread(partial(desk.site.live.reading, forecast))
+    question = settings_caps.question(model, tokens, found)
+    await desk.confirm_and_perform(question, actions.set_cap(model, tokens))
+
+
+async def _reset_cap(desk: Desk, event: Event) -> None:
+    question = Question(
+        title=f"Reset the cap of {event.id}?",
+        text="What the environment sets counts again, else what the provider has named or "
+        "published, from the next batch on.",
+        verb="Reset cap",
+    )
+    await desk.confirm_and_perform(question, actions.reset_cap(event.id))
+
+
 async def _create_token(desk: Desk, event: Event) -> None:
     """Make a token and show its text once, to this visitor only."""
     name = event.values.get("name", "").strip()
@@ -133,7 +156,11 @@ async def _create_token(desk: Desk, event: Event) -> None:
 
 
 async def _revoke_token(desk: Desk, event: Event) -> None:
-    tokens = [token for token in read_tokens(desk.site.directory) if token.revoked_at is None]
+    tokens = [
+        token
+        for token in access_tokens.read_tokens(desk.site.directory)
+        if token.revoked_at is None
+    ]
     meant = [token for token in tokens if token.id == event.id]
     if not meant:
         desk.toast("This token is not valid any more.", "info")
@@ -159,7 +186,8 @@ PAGE: Final = Page(
         '<div data-tile="nav"></div>'
         '<div class="settings-running"><div data-tile="switches"></div>'
         '<div class="grid"><div data-tile="roles"></div><div data-tile="installation"></div></div>'
-        '</div><div data-tile="limits"></div><div data-tile="prices"></div>'
+        '</div><div data-tile="caps"></div><div data-tile="cap-form"></div>'
+        '<div data-tile="limits"></div><div data-tile="prices"></div>'
         '<div data-tile="tokens"></div><div data-tile="rules"></div>'
         '<div data-tile="configuration"></div></div>'
     ),
@@ -168,6 +196,8 @@ PAGE: Final = Page(
         "switches": _in_tab("running", switches),
         "roles": _in_tab("running", roles),
         "installation": _in_tab("running", installation),
+        "caps": _in_tab("limits", settings_caps.caps),
+        "cap-form": _in_tab("limits", settings_caps.form),
         "limits": _in_tab("limits", limits),
         "prices": _in_tab("prices", prices),
         "tokens": _in_tab("access", access.tokens),
@@ -186,6 +216,8 @@ PAGE: Final = Page(
         "pause-delivery": partial(_hold_targets, paused=True),
         "resume-delivery": partial(_hold_targets, paused=False),
         "forget-limit": _forget_limit,
+        "set-cap": _set_cap,
+        "reset-cap": _reset_cap,
         "create-token": _create_token,
         "revoke-token": _revoke_token,
         "look-again": _look_again,

@@ -5,17 +5,18 @@ from typing import Any, Final
 
 from batching.prices import Price
 from batching.settings_in_force import variable_of
-from dashboards.components.code import code
-from dashboards.components.notices import card, empty
+from dashboards.components.notices import empty
 from dashboards.components.table import Action, Column, Table, table_html
 from dashboards.markup import EMPTY, Html, html, join
 from dashboards.page import Look
+from dashboards.places import link
 from dashboards.theme import Tone, badge, bar
 from dashboards.wording import UNKNOWN, age, compact, count_of, number
 from storage.reports.switches import lane_limits
 
 _SOURCES: Final[Mapping[str, tuple[str, Tone, str]]] = {
-    "override": ("Set here", "info", "by OBM_TOKEN_LIMITS; it counts before everything else"),
+    "operator": ("Cap", "info", "an operator has set it here; it counts before everything else"),
+    "override": ("Environment", "info", "by OBM_TOKEN_LIMITS; only a cap counts before it"),
     "learned": ("Learned", "success", "the provider named it in a refusal; kept for a week"),
     "table": ("Table", "neutral", "OpenAI's published figure for tier 1; other tiers have more"),
     "none": ("None known", "neutral", "no limit until the provider refuses"),
@@ -29,28 +30,7 @@ def limits(look: Look) -> Html:
     if not lanes:
         text = "The models that requests name appear here with their limits."
         return html('<section class="card">{}</section>', empty("No model yet", text))
-    table = table_html(LIMITS, lanes, may_operate=look.visitor.may_operate)
-    return html('<div class="grid">{}{}</div>', table, _how_to_set(lanes, look))
-
-
-def _how_to_set(lanes: Sequence[Mapping[str, Any]], look: Look) -> Html:
-    known = dict(look.site.settings.token_limits)
-    for lane in lanes:
-        if lane["token_limit"] and not any(lane["model"].startswith(name) for name in known):
-            known[lane["model"]] = lane["token_limit"]
-    first = lanes[0]["model"]
-    line = ",".join(f"{name}={tokens}" for name, tokens in known.items()) or f"{first}=2000000"
-    variable = variable_of("token_limits")
-    return card(
-        "Set a limit of your own",
-        html(
-            '<p class="muted">If your account has a higher tier, or shares its limit with other '
-            "programs: put the line into <code>.env</code> with the figures that you want, and "
-            "restart. The longest beginning of a model's name wins.</p>{}",
-            code(f"{variable}={line}", label="the setting"),
-        ),
-        note="it counts before what is learned or published",
-    )  # fmt: skip
+    return table_html(LIMITS, lanes, may_operate=look.visitor.may_operate)
 
 
 def _model(lane: Mapping[str, Any]) -> Html:
@@ -93,6 +73,12 @@ def _learned(lane: Mapping[str, Any]) -> Html:
     )
 
 
+def _cap_link(lane: Mapping[str, Any]) -> Html:
+    words = "Change" if lane["limit_source"] == "operator" else "Set a cap"
+    address = link("settings", tab="limits", model=lane["model"])
+    return html('<a class="nowrap" href="{}">{}</a>', address, words)
+
+
 def _actions(lane: Mapping[str, Any]) -> Sequence[Action]:
     return [Action(act="forget-limit", words="Forget learned")] if lane["learned_limit"] else []
 
@@ -107,6 +93,7 @@ LIMITS: Final = Table(
         Column(title="Where from", cell=_source),
         Column(title="In use now", cell=_use),
         Column(title="Learned", kind="number", cell=_learned),
+        Column(title="Cap", cell=_cap_link),
     ),
 )
 

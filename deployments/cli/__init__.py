@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from batching.access import Scope
-from deployments.cli import delivery_commands, doctor_command, sweep_commands
+from deployments.cli import cap_commands, delivery_commands, doctor_command, sweep_commands
 from deployments.cli.failures import WRONG_USAGE, PlainSpokenGroup, say_wrong
 
 application = typer.Typer(
@@ -38,6 +38,7 @@ token = typer.Typer(
     no_args_is_help=True,
 )
 application.add_typer(token, rich_help_panel=_STEER)
+application.add_typer(cap_commands.commands, rich_help_panel=_STEER)
 application.add_typer(delivery_commands.commands)
 application.add_typer(doctor_command.commands)
 application.add_typer(sweep_commands.commands)

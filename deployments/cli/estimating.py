@@ -13,10 +13,11 @@ from batching.planning import BatchLimits
 from batching.prices import PriceTable
 from batching.requests import ReadingRules
 from batching.settings import Settings
-from batching.token_limits import LimitSource, TokenLimit, TokenLimitTable, limit_for
+from batching.token_limits import LimitSource, TokenLimit, TokenLimitTable, capped, limit_for
 from deployments.cli.surroundings import data_directory, load_settings, out, print_json, say
 from storage.destination_table import reach_of
 from storage.estimates import FileEstimate, estimate_file
+from storage.token_caps import token_caps_in
 
 
 def show_estimate(paths: Sequence[Path], *, as_json: bool) -> int:
@@ -56,9 +57,13 @@ def _token_limits(settings: Settings) -> Callable[[str], TokenLimit]:
     """Return the limits known without asking; what refusals taught is left out."""
     has_table = settings.token_limit_table is not None or settings.is_openai
     table = TokenLimitTable.load(settings.token_limit_table) if has_table else None
-    return lambda model: limit_for(
-        model, overrides=settings.token_limits, learned=None, table=table
-    )
+    caps = token_caps_in(data_directory(settings))
+
+    def limit_of(model: str) -> TokenLimit:
+        limit = limit_for(model, overrides=settings.token_limits, learned=None, table=table)
+        return capped(limit, model, learned=None, caps=caps)
+
+    return limit_of
 
 
 def _as_json(
@@ -196,6 +201,6 @@ def _remarks(lanes: Sequence[LaneEstimate], prices: PriceTable, settings: Settin
         elif lane.token_limit.source is LimitSource.TABLE and lane.batches > 1:
             remarks.append(
                 f"{lane.model} is assumed to take {lane.token_limit.tokens:,} enqueued tokens at a "
-                "time (tier 1): OBM_TOKEN_LIMITS sets the limit of your account."
+                "time (tier 1): `obm cap set` or OBM_TOKEN_LIMITS says what your account may."
             )
     return remarks

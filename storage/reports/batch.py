@@ -6,6 +6,7 @@ from storage.batch_queries import batch_in_full
 from storage.ledger import Transaction
 from storage.reports.money import PRICED_BATCHES, known_prices
 from storage.reports.terms import Terms
+from storage.token_caps import read_token_caps
 
 _DELIVERY_STATES: Final = ("pending", "delivered", "exhausted", "cancelled")
 
@@ -54,7 +55,9 @@ def why_it_waits(reader: Transaction, batch_id: int, *, terms: Terms) -> dict[st
     )
     if row is None:
         return None
-    limit = terms.token_limit_of(row["model"], row.pop("learned_limit"))
+    limit = terms.limit_in_force(
+        row["model"], learned=row.pop("learned_limit"), caps=read_token_caps(reader)
+    )
     facts = row | {"token_limit": limit.tokens, "limit_source": limit.source.value}
     reason = _reason(facts)
     return None if reason is None else {"reason": reason, **facts}

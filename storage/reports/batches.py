@@ -9,6 +9,7 @@ from storage.ledger import Transaction
 from storage.reports.money import PRICED_BATCHES, known_prices
 from storage.reports.paging import PageChoice, counted_page, order_by
 from storage.reports.terms import Terms
+from storage.token_caps import read_token_caps
 
 _OPEN: Final = "state NOT IN ('collected', 'failed', 'cancelled')"
 TABS: Final[Mapping[str, str]] = {
@@ -134,7 +135,8 @@ def gathering(reader: Transaction, *, terms: Terms) -> list[dict[str, Any]]:
         """,
         terms.settings.batch_max_wait_seconds,
     )
-    return [_with_share(row, terms) for row in rows]
+    caps = read_token_caps(reader)
+    return [_with_share(row, terms, caps) for row in rows]
 
 
 def models_of_batches(reader: Transaction) -> list[str]:
@@ -152,9 +154,9 @@ def _parameters(reader: Transaction, wanted: BatchFilter) -> list[object]:
     return [_STATES, text or None, has_job, wanted.state, wanted.model, wanted.job, selected]
 
 
-def _with_share(lane: dict[str, Any], terms: Terms) -> dict[str, Any]:
-    limits = terms.limits
-    token_limit = terms.token_limit_of(lane["model"], lane.pop("learned_limit")).tokens
+def _with_share(lane: dict[str, Any], terms: Terms, caps: Mapping[str, int]) -> dict[str, Any]:
+    limits, learned = terms.limits, lane.pop("learned_limit")
+    token_limit = terms.limit_in_force(lane["model"], learned=learned, caps=caps).tokens
     shares = [lane["requests"] / limits.requests, lane["bytes"] / limits.bytes]
     shares += [lane["embedding_inputs"] / limits.embedding_inputs]
     shares += [lane["tokens"] / token_limit] if token_limit else []

@@ -15,6 +15,7 @@ from storage.reports.batches import gathering
 from storage.reports.buckets import Span
 from storage.reports.jobs import JobFilter, jobs_view
 from storage.reports.paging import PageChoice
+from storage.reports.switches import token_caps_report
 from storage.reports.terms import Terms
 
 MOST_BUCKETS: Final = 2_000
@@ -154,6 +155,7 @@ _ALL: Final = [
         overview.enqueued_by_lane,
         lambda r, _, t: overview.enqueued_by_lane(r, terms=t),
     ),
+    _report("token_caps", token_caps_report, lambda r, _, t: token_caps_report(r, terms=t)),
     _report(
         "attention",
         attention_list,

@@ -1,5 +1,6 @@
 """The first page: what came in, what was brought, what was saved, what failed, what waits."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from storage.reports.attention import attention_list
 from storage.reports.buckets import rolling
 from storage.reports.money import PRICED_BATCHES, SUMS, known_prices
 from storage.reports.terms import Terms
+from storage.token_caps import read_token_caps
 
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
@@ -149,7 +151,8 @@ def enqueued_by_lane(reader: Transaction, *, terms: Terms) -> list[dict[str, Any
         ) USING (lane_id)
         """
     )
-    lanes = [_with_limit(row, terms) for row in rows]
+    caps = read_token_caps(reader)
+    lanes = [_with_limit(row, terms, caps) for row in rows]
     return sorted(lanes, key=lambda lane: (-(lane["used_share"] or 0), lane["lane_id"]))
 
 
@@ -191,8 +194,8 @@ def _pending_by_reason(reader: Transaction) -> dict[str, int]:
     return {row["reason"]: row["requests"] for row in rows}
 
 
-def _with_limit(lane: dict[str, Any], terms: Terms) -> dict[str, Any]:
-    limit = terms.token_limit_of(lane["model"], lane.pop("learned_limit"))
+def _with_limit(lane: dict[str, Any], terms: Terms, caps: Mapping[str, int]) -> dict[str, Any]:
+    limit = terms.limit_in_force(lane["model"], learned=lane.pop("learned_limit"), caps=caps)
     used = lane["enqueued_tokens"] / limit.tokens if limit.tokens else None
     return lane | {
         "token_limit": limit.tokens, "limit_source": limit.source.value, "used_share": used,

@@ -1,12 +1,13 @@
 """What reports need to know beyond the ledger: prices, limits and waits, as they are set now."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from batching.planning import BatchLimits
 from batching.prices import PriceTable
 from batching.settings import Settings
-from batching.token_limits import TokenLimit, TokenLimitTable, limit_for
+from batching.token_limits import TokenLimit, TokenLimitTable, capped, limit_for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,13 +29,19 @@ class Terms:
         )
 
     def token_limit_of(self, model: str, learned: int | None) -> TokenLimit:
-        """Return the enqueued-token limit in force for a model."""
+        """Return the enqueued-token limit of a model for which no operator has set a cap."""
         return limit_for(
             model,
             overrides=self.settings.token_limits,
             learned=learned,
             table=self.token_limits,
         )
+
+    def limit_in_force(
+        self, model: str, *, learned: int | None, caps: Mapping[str, int]
+    ) -> TokenLimit:
+        """Return the enqueued-token limit of a model under the caps that operators have set."""
+        return capped(self.token_limit_of(model, learned), model, learned=learned, caps=caps)
 
     @property
     def limits(self) -> BatchLimits:

@@ -4,8 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from batching.errors import ConfigurationError
-from batching.token_limits import LimitSource, TokenLimit, TokenLimitTable, limit_for
+from batching.errors import BadInput, ConfigurationError
+from batching.token_limits import (
+    LimitSource,
+    TokenLimit,
+    TokenLimitTable,
+    capped,
+    limit_for,
+    read_model_prefix,
+    read_tokens,
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +92,53 @@ def test_a_wrong_table_is_named(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(ConfigurationError, match=r"limits\.csv.*OBM_TOKEN_LIMIT_TABLE"):
         TokenLimitTable.load(path)
+
+
+CAPS = {"gpt-4o": 500, "gpt-4o-mini": 300}
+FROM_TABLE = TokenLimit(tokens=90_000, source=LimitSource.TABLE)
+
+
+@pytest.mark.parametrize(
+    ("model", "learned", "found"),
+    [
+        ("gpt-4o-mini-2024-07-18", None, (300, "operator")),
+        ("GPT-4o-2024-08-06", None, (500, "operator")),
+        ("gpt-4o", 499, (499, "learned")),
+        ("gpt-4o", 501, (500, "operator")),
+        ("o3", None, (90_000, "table")),
+        ("o3", 100, (90_000, "table")),
+    ],
+)
+def test_a_cap_counts_by_its_longest_prefix_until_the_provider_says_less(
+    model: str, learned: int | None, found: tuple[int, str]
+) -> None:
+    limit = capped(FROM_TABLE, model, learned=learned, caps=CAPS)
+    assert (limit.tokens, limit.source.value) == found
+    assert limit.certain == (found[1] != "table")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("2000000", 2_000_000), ("2,000,000", 2_000_000), ("2_000_000", 2_000_000),
+        (" 2 000 000 ", 2_000_000), ("2M", 2_000_000), ("1.5m", 1_500_000), ("900k", 900_000),
+        ("1", 1), ("1000000000000", 1_000_000_000_000),
+    ],
+)  # fmt: skip
+def test_tokens_are_read_as_people_write_them(text: str, tokens: int) -> None:
+    assert read_tokens(text) == tokens
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "many", "1.5", "0.0001k", "2MM", "1e6", "٣", "1000000000001", "∞"]
+)
+def test_what_is_no_positive_number_of_tokens_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="no number of tokens"):
+        read_tokens(text)
+
+
+def test_the_beginning_of_a_name_is_kept_in_lower_case() -> None:
+    assert read_model_prefix(" GPT-4o ") == "gpt-4o"
+    for text in ("", "  ", "gpt 4o", "gpt\n4o", "x" * 201, "a\x00b"):
+        with pytest.raises(BadInput, match="cannot begin the name"):
+            read_model_prefix(text)

@@ -31,8 +31,9 @@ def estimate(store: Store, held: str) -> None:
     found = held_file(store.directory, held)
     assert found is not None
     estimate_held_file(
-        found, terms=Terms.of(looker.settings), rules=ReadingRules(), on_progress=lambda _: None
-    )
+        found, terms=Terms.of(looker.settings), caps={}, rules=ReadingRules(),
+        on_progress=lambda _: None,
+    )  # fmt: skip
 
 
 def test_samples_are_valid_requests_that_wait(store: Store) -> None:
@@ -126,7 +127,7 @@ def test_reading_can_be_given_up_and_begun_anew(store: Store) -> None:
 
     terms = Terms.of(Looker(store.directory).settings)
     with pytest.raises(TimeoutError):
-        estimate_held_file(found, terms=terms, rules=ReadingRules(), on_progress=give_up)
+        estimate_held_file(found, terms=terms, caps={}, rules=ReadingRules(), on_progress=give_up)
     assert read_estimate(found) is None
     estimate(store, found.held)
     again = read_estimate(found)

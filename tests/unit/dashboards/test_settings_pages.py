@@ -20,6 +20,7 @@ from dashboards.context import DashboardContext
 from dashboards.page import Look
 from dashboards.pages.settings import PAGE
 from dashboards.pages.settings_access import revoke_question
+from dashboards.pages.settings_caps import question
 from dashboards.performing import Deed, Outcome, perform
 from dashboards.places import Place
 from dashboards.site import Site
@@ -119,12 +120,53 @@ def test_limits_say_where_they_come_from(store: Store) -> None:
     assert "90,000" in shown
     assert "Learned" in shown
     assert 'data-act="forget-limit"' in shown
-    assert "OBM_TOKEN_LIMITS=gpt-4o-mini=90000" in shown
     own = configured(store, **url, OBM_TOKEN_LIMITS={"gpt-4o": 2_000_000})
     shown = own.tile("/ui/settings?tab=limits", "limits")
     assert "2,000,000" in shown
-    assert "Set here" in shown
-    assert "OBM_TOKEN_LIMITS=gpt-4o=2000000<" in shown
+    assert "Environment" in shown
+
+
+def test_a_cap_is_set_shown_with_its_use_and_reset(store: Store) -> None:
+    looker = configured(store, OPENAI_BASE_URL="http://provider")
+    assert looker.tile("/ui/settings?tab=limits", "caps") == ""
+    text = done(store, actions.set_cap("GPT-4o", 2_000_000)).text
+    assert text == "gpt-4o: at most 2,000,000 tokens (2M)."
+    assert last_move(store) == ("gpt-4o", "set", "dashboard:local")
+    shown = looker.tile("/ui/settings?tab=limits", "caps")
+    assert 'data-id="gpt-4o"' in shown
+    assert "2,000,000" in shown
+    assert "dashboard:local" in shown
+    assert 'data-act="reset-cap"' in shown
+    assert "reset-cap" not in looker.tile("/ui/settings?tab=limits", "caps", scopes=READ)
+    assert ">Cap<" in looker.tile("/ui/settings?tab=limits", "limits")
+    store.run("UPDATE lanes SET learned_limit = 90000, learned_at = now()::TIMESTAMP")
+    assert "lowered to 90,000" in looker.tile("/ui/settings?tab=limits", "caps")
+    assert "forgotten" in done(store, actions.set_cap("gpt-4o", 3_000_000)).text
+    assert done(store, actions.reset_cap("gpt-4o")).text.startswith("The cap of 3,000,000 tokens")
+    assert done(store, actions.reset_cap("gpt-4o")).tone == "info"
+    assert looker.tile("/ui/settings?tab=limits", "caps") == ""
+
+
+def test_the_form_for_a_cap_offers_the_models_with_their_limits(store: Store) -> None:
+    looker = configured(store, OPENAI_BASE_URL="https://api.openai.com/v1")
+    shown = looker.tile("/ui/settings?tab=limits&model=o3", "cap-form")
+    assert 'name="model" required maxlength="200"' in shown
+    assert 'value="o3"' in shown
+    assert '<option value="gpt-4o-mini" label="now 2,000,000 (2M)">' in shown
+    assert looker.tile("/ui/settings?tab=limits", "cap-form", scopes=READ) == ""
+
+
+def test_the_question_before_a_cap_says_what_would_fail() -> None:
+    lane = {"model": "gpt-4o", "endpoint": "/v1/x", "token_limit": None, "enqueued_tokens": 7}
+    whole = question("gpt-4o", 500, {"lanes": [lane], "requests_above": 2}).as_html()
+    assert "Cap gpt-4o at 500 tokens (500)?" in whole
+    assert "no limit known now, 500 then, 7 in use" in whole
+    assert "2 pending requests alone need more than that and will fail" in whole
+    assert "danger" in whole
+    assert (
+        "No request has named such a model"
+        in question("o3", 500, {"lanes": [], "requests_above": 0}).as_html()
+    )
 
 
 def test_a_learned_limit_is_forgotten_once(store: Store) -> None:
