@@ -22,6 +22,12 @@ def forget_in(transaction: Transaction, lane_id: int, *, actor: str) -> int | No
         "refusals = 0, backoff_until = NULL WHERE lane_id = ?",
         lane_id,
     )
+    # The batches that it kept out would wait for the end of its pause all the same.
+    transaction.execute(
+        "UPDATE batches SET not_before = NULL WHERE lane_id = ? AND state = 'uploaded' "
+        "AND token_refusals > 0",
+        lane_id,
+    )
     transaction.record_move(
         "lane", lane_id, "limit_forgotten", actor=actor,
         reason=f"{learned:,} tokens had been learned",
