@@ -142,18 +142,20 @@ def discard_held_file(directory: DataDirectory, held: str) -> bool:
 
 def remove_forgotten_files(directory: DataDirectory) -> int:
     """Delete what nobody has wanted for a day; return how many."""
-    oldest = time.time() - KEPT_SECONDS
-    forgotten = []
-    for folder in directory.receiving.glob(f"{_PREFIX}*"):
-        try:
-            is_old = folder.stat().st_mtime < oldest
-        except FileNotFoundError:
-            continue
-        if is_old:
-            forgotten.append(folder)
-    for folder in forgotten:
-        _clear(folder)
-    return len(forgotten)
+    # Not while one of them is started: its side file would come into the inbox without it.
+    with exclusive_lock(directory.locks / "held.lock"):
+        folders = list(directory.receiving.glob(f"{_PREFIX}*"))
+        forgotten = [folder for folder in folders if _is_forgotten(folder)]
+        for folder in forgotten:
+            _clear(folder)
+        return len(forgotten)
+
+
+def _is_forgotten(folder: Path) -> bool:
+    try:
+        return folder.stat().st_mtime < time.time() - KEPT_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _held(held: str, about: _About, path: Path) -> HeldFile:

@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,13 +30,9 @@ class UploadedFile:
 
     def __init__(self, directory: DataDirectory, source_format: SourceFormat) -> None:
         self._directory = directory
-        name = f"{_PREFIX}{secrets.token_hex(8)}.{source_format}"
-        self.path = directory.receiving / name
         self.bytes = 0
         self._hash = xxhash.xxh3_128()
-        with disk_errors(self.path):
-            self._file = self.path.open("xb", buffering=0)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.path, self._file = _begun(directory.receiving, source_format)
 
     def write(self, data: bytes) -> None:
         """Append this; DiskFull if it does not fit."""
@@ -76,6 +73,19 @@ class UploadedFile:
     ) -> None:
         self.path.unlink(missing_ok=True)
         self._file.close()
+
+
+def _begun(folder: Path, source_format: SourceFormat) -> tuple[Path, FileIO]:
+    """Make a file that nobody else takes for abandoned."""
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(8)}.{source_format}"
+        with disk_errors(path):
+            file = path.open("xb", buffering=0)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return path, file
+        # Between making and locking another process took it for abandoned.
+        file.close()
 
 
 def remove_abandoned_uploads(directory: DataDirectory) -> int:
