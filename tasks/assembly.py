@@ -30,7 +30,7 @@ def unfinished_batches() -> list[Batch]:
     return [batch for batch in waiting if batch.not_before is None or batch.not_before <= now()]
 
 
-@step(name="assemble", run_name="assemble batch {batch_id}")
+@step(name="assemble", run_name="batch {batch_id}: assemble")
 def assemble_batch(batch_id: int) -> None:
     """Write the files of a planned batch; done again, they come out the same."""
     batch = batch_of(resources().ledger, batch_id)

@@ -32,7 +32,7 @@ def batches_to_collect() -> list[Batch]:
     return [batch for batch in ended if not batch.not_before or batch.not_before <= now()]
 
 
-@step(name="collect", run_name="collect batch {batch_id}")
+@step(name="collect", run_name="batch {batch_id}: collect")
 def collect(batch_id: int) -> Collected | None:
     """Collect an ended batch; None if its files could not be read yet."""
     batch = batch_of(resources().ledger, batch_id)

@@ -49,7 +49,7 @@ twice, and a day's list costs a few calls."""
 FILE_NOT_FOUND_PAUSE_SECONDS = 5.0
 
 
-@step(name="create", run_name="create batch {batch_id}")
+@step(name="create", run_name="batch {batch_id}: create")
 def create_batch(batch_id: int) -> bool:
     """Create an uploaded batch at the provider; return whether it exists there now."""
     ledger, token_limit_of = resources().ledger, resources().token_limit_of

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 MOST_REFUSED_UPLOADS = 3
 
 
-@step(name="upload", run_name="upload batch {batch_id}")
+@step(name="upload", run_name="batch {batch_id}: upload")
 def upload_batch(batch_id: int) -> bool:
     """Upload the input file of a planned batch; return whether the provider has it."""
     batch = batch_of(resources().ledger, batch_id)

@@ -34,12 +34,13 @@ def whole(look: Look) -> Html:
         ("grid three", (cards.delivery(batch), cards.requests(batch), _history(batch))),
     )  # fmt: skip
     return html(
-        '<div class="grid">{}{}{}{}{}</div>',
+        '<div class="grid">{}{}{}{}{}{}</div>',
         _head(batch, may_operate=look.visitor.may_operate),
         _waiting(batch),
         card("Progress", steps(past_and_expected(batch))),
         cards.fault(batch),
         join(html('<div class="{}">{}</div>', name, join(row)) for name, row in rows),
+        cards.first_requests(batch),
     )
 
 

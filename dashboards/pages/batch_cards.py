@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from dashboards.components.code import copied_as, copy_button
 from dashboards.components.notices import card
+from dashboards.components.table import Column, Table, table_html
 from dashboards.components.timeline import facts
 from dashboards.markup import EMPTY, Html, html, join
+from dashboards.pages.request_words import delivery_badge, state_badge, state_note
 from dashboards.places import link
 from dashboards.site import Site
 from dashboards.theme import icon, stacked_bar
@@ -41,7 +44,7 @@ def about(batch: Batch, site: Site) -> Html:
         ("Planned", moment(batch["planned_at"])),
         ("Last checked", age(batch["last_polled_at"]) if batch["last_polled_at"] else None),
         ("Account", batch["account"]),
-        ("Flow runs", _runs(site)),
+        ("Its runs", _runs(batch, site)),
     ]
     return card("About", facts(pairs))
 
@@ -57,12 +60,17 @@ def _jobs(batch: Batch) -> Html | None:
     return html("{}{}", join(links, ", "), f" and {more} more" if more > 0 else "")
 
 
-def _runs(site: Site) -> Html | None:
+def _runs(batch: Batch, site: Site) -> Html | None:
+    """Return where Prefect shows the task runs of this batch, each with the flow run it was in.
+
+    Both of its interfaces look for a part of a run's name; the colon keeps batch 12 from 120.
+    """
     if site.prefect_url is None:
         return None
+    search = urlencode({"tab": "task-runs", "task-run-search": f"batch {batch['batch_id']}:"})
     return html(
-        '<a href="{}/runs" target="_blank" rel="noopener">In Prefect {}</a>',
-        site.prefect_url, icon("external", label="opens a new tab"),
+        '<a href="{}/runs?{}" target="_blank" rel="noopener">In Prefect {}</a>',
+        site.prefect_url, search, icon("external", label="opens a new tab"),
     )  # fmt: skip
 
 
@@ -167,7 +175,54 @@ def requests(batch: Batch) -> Html:
         if batch["returned"]
         else EMPTY
     )
+    return card("Requests", html("{}{}", listed, again))
+
+
+def first_requests(batch: Batch) -> Html:
+    """Return the batch's first requests as a table, with a link to all of them."""
+    rows = batch["first_requests"]
+    if not rows:
+        return EMPTY
+    count = sum(batch["request_states"].values())
+    words = "View it" if count == 1 else f"All {number(count)}"
     every = html(
-        '<a class="button small" href="{}">View requests</a>', link("requests", batch=number_of)
+        '<a class="button small" href="{}">{}</a>', link("requests", batch=batch["batch_id"]), words
     )
-    return card("Requests", html("{}{}", listed, again), more=every)
+    failed = batch["request_states"].get("failed", 0)
+    address = link("requests", batch=batch["batch_id"], state="failed")
+    only_failed = (
+        html('<a class="button small" href="{}">{} failed</a>', address, number(failed))
+        if failed
+        else EMPTY
+    )
+    return html(
+        '<div class="grid"><div class="page-head"><h2>First requests</h2><span class="grow">'
+        "</span>{}{}</div>{}</div>",
+        only_failed, every, table_html(FIRST_REQUESTS, rows),
+    )  # fmt: skip
+
+
+def _name(request: Batch) -> Html:
+    name, address = request["custom_id"], link("requests", request["id"])
+    return html('<a class="request-id" href="{}" title="{}">{}</a>', address, name, name)
+
+
+def _status(request: Batch) -> Html:
+    said = request["status_code"] or UNKNOWN
+    note = state_note(request)
+    more = html('<span class="sub cut">{}</span>', note) if note else EMPTY
+    return html("{}{}", said, more)
+
+
+FIRST_REQUESTS: Final = Table(
+    label="First requests",
+    row_id=lambda request: request["id"],
+    row_link=lambda request: link("requests", request["id"]),
+    columns=(
+        Column(title="Custom ID", kind="mono", cell=_name),
+        Column(title="State", cell=state_badge),
+        Column(title="Status", cell=_status),
+        Column(title="Delivery", cell=delivery_badge),
+        Column(title="Updated", kind="number", cell=lambda request: age(request["updated_at"])),
+    ),
+)

@@ -6,8 +6,12 @@ from storage.batch_queries import batch_in_full
 from storage.ledger import Transaction
 from storage.reports.money import PRICED_BATCHES, known_prices
 from storage.reports.terms import Terms
+from storage.request_filter import RequestFilter, condition_of
+from storage.request_queries import requests_under
 from storage.token_caps import read_token_caps
 
+_FIRST_REQUESTS: Final = 25
+_IN_ORDER: Final = "requests.segment, requests.row_index"
 _DELIVERY_STATES: Final = ("pending", "delivered", "exhausted", "cancelled")
 
 
@@ -15,7 +19,8 @@ def batch_report(reader: Transaction, batch_id: int, *, terms: Terms) -> dict[st
     """Return one batch in full; None if there is none.
 
     Beside its own columns and `transitions` (oldest first): `jobs`, `request_states`,
-    `deliveries` by state, `creates` (each id it had at the provider), `money` and `waiting`.
+    `first_requests` (a page of them, in input order), `deliveries` by state, `creates` (each id
+    it had at the provider), `money` and `waiting`.
     """
     found = batch_in_full(reader, batch_id)
     if found is None:
@@ -23,6 +28,12 @@ def batch_report(reader: Transaction, batch_id: int, *, terms: Terms) -> dict[st
     return found | {
         "jobs": _jobs(reader, batch_id),
         "request_states": _request_states(reader, batch_id),
+        "first_requests": requests_under(
+            reader,
+            condition_of(RequestFilter(batch_id=batch_id)),
+            order=_IN_ORDER,
+            most=_FIRST_REQUESTS,
+        ),
         "deliveries": _deliveries(reader, batch_id),
         "creates": reader.rows(
             "SELECT attempt, provider_id, recorded_at FROM creates WHERE batch_id = ? "

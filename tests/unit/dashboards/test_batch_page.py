@@ -7,8 +7,13 @@ from looks import Looker
 
 from batching.access import Scope
 from batching.lifecycle import BatchState
+from batching.settings import Settings
 from dashboards.components.timeline import Step
 from dashboards.pages.batch_story import past_and_expected, transitions_told, why_waiting
+from tasks.assembly import assemble_batch
+from tasks.collection import collect
+from tasks.creation import create_batch
+from tasks.upload import upload_batch
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -127,6 +132,34 @@ def test_the_page_tells_the_whole_batch(store: Store, looker: Looker) -> None:
     assert 'href="/ui/requests?batch=1&amp;state=succeeded">2</a>' in page
     assert "no price is known for this model" in page
     assert "Its results are delivered" not in page
+
+
+def test_the_first_requests_are_listed_in_input_order_with_a_link_to_all(
+    store: Store, looker: Looker
+) -> None:
+    store.take_in(chat_lines(30, prefix="a"), name="tickets")
+    batch = store.ended()
+    wires = store.wire_ids(batch)
+    store.collect(batch, [success_line(wire) for wire in wires[1:]], [failure_line(wires[0])])
+    page = looker.tile("/ui/batches/1", "whole")
+    table = page[page.index("First requests") :]
+    assert table.count("<tr data-id=") == 25
+    assert table.index('title="a-0"') < table.index('title="a-24"')
+    assert f'href="/ui/requests/{store.ledger.installation()}-1-0"' in table
+    assert "To deliver" in table
+    assert ">Failed<" in table
+    assert 'href="/ui/requests?batch=1">All 30<' in table
+    assert 'href="/ui/requests?batch=1&amp;state=failed">1 failed<' in table
+
+
+def test_prefect_is_asked_for_the_runs_of_this_batch_and_of_no_other(store: Store) -> None:
+    store.take_in(chat_lines(1))
+    store.claim()
+    looker = Looker(store.directory, Settings(_env_file=None, OBM_PREFECT_PORT=4200))
+    page = looker.tile("/ui/batches/1", "whole")
+    assert "4200/runs?tab=task-runs&amp;task-run-search=batch+1%3A" in page
+    for step in (assemble_batch, upload_batch, create_batch, collect):
+        assert str(step.task_run_name).startswith("batch {batch_id}: ")
 
 
 def test_files_that_are_here_can_be_downloaded(store: Store, looker: Looker) -> None:
