@@ -11,13 +11,14 @@ from fastapi.responses import Response, StreamingResponse
 
 from batching.jobs import slug
 from receivers.context import WebContext, web_context
+from receivers.job_addresses import JobRoute
 from receivers.paging import Name, not_found, reading
 from receivers.views import ERRORS, NDJSON, PARQUET
 from storage.jobs import find_job
 from storage.result_streams import Look, answered_after, result_lines, result_parquet
 
 _BLOCK_BYTES: Final = 256_000
-router = APIRouter(tags=["jobs"], responses=ERRORS)
+router = APIRouter(tags=["jobs"], responses=ERRORS, route_class=JobRoute)
 
 
 class ResultFormat(StrEnum):
@@ -31,7 +32,7 @@ _CONTENT: Final = {NDJSON: {}, PARQUET: {"schema": {"type": "string", "format": 
 
 
 @router.get(
-    "/api/jobs/{job}/results", response_class=Response, responses={200: {"content": _CONTENT}}
+    "/api/jobs/{job:path}/results", response_class=Response, responses={200: {"content": _CONTENT}}
 )
 def stream_results(
     context: Annotated[WebContext, Depends(web_context)],

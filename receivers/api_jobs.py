@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
 
 from receivers.context import WebContext, actor, web_context
+from receivers.job_addresses import JobRoute
 from receivers.paging import (
     Cursor,
     Limit,
@@ -22,7 +23,7 @@ from storage.jobs import cancel_job, find_job, flush, set_job_paused
 from storage.ledger import Ledger
 from storage.reports.progress import jobs_report
 
-router = APIRouter(tags=["jobs"], responses=ERRORS)
+router = APIRouter(tags=["jobs"], responses=ERRORS, route_class=JobRoute)
 Context = Annotated[WebContext, Depends(web_context)]
 Actor = Annotated[str, Depends(actor)]
 
@@ -37,7 +38,7 @@ def list_jobs(context: Context, limit: Limit = 100, after: Cursor = None) -> dic
     return page(behind[: limit + 1], limit, "job_id")
 
 
-@router.get("/api/jobs/{job}")
+@router.get("/api/jobs/{job:path}")
 def show_job(context: Context, job: Name) -> dict[str, Any]:
     """Return the progress of a job."""
     with reading(context) as reader:
@@ -47,28 +48,28 @@ def show_job(context: Context, job: Name) -> dict[str, Any]:
     return rows[0]
 
 
-@router.post("/api/jobs/{job}/cancel", status_code=202, response_model=JobAccepted)
+@router.post("/api/jobs/{job:path}/cancel", status_code=202, response_model=JobAccepted)
 def cancel(context: Context, who: Actor, job: Name) -> dict[str, Any]:
     """Cancel what has not run of a job; results that are paid already still arrive."""
     at_once, later = cancel_job(_ledger_with(context, job), job, actor=who)
     return {"job": job, "requests": at_once + later, "later": later}
 
 
-@router.post("/api/jobs/{job}/pause", status_code=202, response_model=JobAccepted)
+@router.post("/api/jobs/{job:path}/pause", status_code=202, response_model=JobAccepted)
 def pause(context: Context, who: Actor, job: Name) -> dict[str, Any]:
     """Hold back the job's pending requests."""
     set_job_paused(_ledger_with(context, job), job, paused=True, actor=who)
     return {"job": job, "requests": 0}
 
 
-@router.post("/api/jobs/{job}/resume", status_code=202, response_model=JobAccepted)
+@router.post("/api/jobs/{job:path}/resume", status_code=202, response_model=JobAccepted)
 def resume(context: Context, who: Actor, job: Name) -> dict[str, Any]:
     """Release the job's pending requests."""
     set_job_paused(_ledger_with(context, job), job, paused=False, actor=who)
     return {"job": job, "requests": 0}
 
 
-@router.post("/api/jobs/{job}/flush", status_code=202, response_model=JobAccepted)
+@router.post("/api/jobs/{job:path}/flush", status_code=202, response_model=JobAccepted)
 def flush_job(context: Context, who: Actor, job: Name) -> dict[str, Any]:
     """Let what is pending of a job go without filling up."""
     return {"job": job, "requests": flush(_ledger_with(context, job), job, actor=who)}

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from receivers.answers import api_error
 from receivers.context import WebContext, actor, web_context
+from receivers.job_addresses import JobRoute
 from receivers.paging import BigNumber, Moment, Name, Number, Text, Word, not_found, writing
 from receivers.views import ERRORS
 from storage.batch_queries import batch_exists
@@ -15,7 +16,7 @@ from storage.jobs import find_job
 from storage.redelivery import Selection, cancel_deliveries, enable_destination, redeliver
 from storage.request_queries import requests_named
 
-router = APIRouter(tags=["deliveries"], responses=ERRORS)
+router = APIRouter(tags=["deliveries"], responses=ERRORS, route_class=JobRoute)
 Context = Annotated[WebContext, Depends(web_context)]
 Actor = Annotated[str, Depends(actor)]
 _Word = Annotated[Text | None, Field(max_length=2_000)]
@@ -64,13 +65,13 @@ def redeliver_request(
     return told | {"message": "Redelivery triggered"}
 
 
-@router.post("/api/jobs/{job}/redeliver", status_code=202)
+@router.post("/api/jobs/{job:path}/redeliver", status_code=202)
 def redeliver_job(context: Context, who: Actor, job: Name) -> Deliveries:
     """Bring all results of a job again."""
     return _again(context, Selection(job=job), who, failed_only=False)
 
 
-@router.post("/api/jobs/{job}/redeliver-failed", status_code=202)
+@router.post("/api/jobs/{job:path}/redeliver-failed", status_code=202)
 def redeliver_failed_of_job(context: Context, who: Actor, job: Name) -> Deliveries:
     """Bring those results of a job again whose deliveries failed for good."""
     return _again(context, Selection(job=job), who, failed_only=True)

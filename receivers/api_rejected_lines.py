@@ -9,6 +9,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from batching.jobs import slug
 from receivers.context import WebContext, web_context
+from receivers.job_addresses import JobRoute
 from receivers.paging import Name, not_found, reading
 from receivers.views import ERRORS, NDJSON
 from storage.directory import DataDirectory
@@ -16,11 +17,13 @@ from storage.jobs import find_job
 from storage.refused_lines import RefusedLines, refused_lines, refused_of_job
 
 _BLOCK_BYTES: Final = 256_000
-router = APIRouter(tags=["jobs"], responses=ERRORS)
+router = APIRouter(tags=["jobs"], responses=ERRORS, route_class=JobRoute)
 
 
 @router.get(
-    "/api/jobs/{job}/rejected", response_class=Response, responses={200: {"content": {NDJSON: {}}}}
+    "/api/jobs/{job:path}/rejected",
+    response_class=Response,
+    responses={200: {"content": {NDJSON: {}}}},
 )
 def stream_rejected(
     context: Annotated[WebContext, Depends(web_context)], job: Name
