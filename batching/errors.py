@@ -72,11 +72,15 @@ class AccountRefused(TerminalError):
 
 
 class RequestRefused(TerminalError):
-    """The provider refuses this call for what it contains."""
+    """The provider refuses this call for what it contains.
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    `line` is the line of the input file that it names, if it names one.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, line: int | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.line = line
 
 
 class NotFound(TerminalError):

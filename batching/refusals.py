@@ -19,6 +19,7 @@ _SERVER_TROUBLE = re.compile(
     re.IGNORECASE,
 )
 
+SHOWN_LINES = 20
 TOKEN_LIMIT_CODE = "token_limit_exceeded"  # noqa: S105 - the provider's error code, no secret
 ACCOUNT_CODES = frozenset(
     {
@@ -32,6 +33,23 @@ ACCOUNT_CODES = frozenset(
         "organization_deactivated",
         "project_archived",
     }
+)
+FOR_ALL_CODES = frozenset(
+    {
+        "model_not_found",
+        "model_not_available",
+        "model_not_supported",
+        "unsupported_model",
+        "invalid_model",
+        "invalid_endpoint",
+        "unsupported_endpoint",
+        "endpoint_not_supported",
+    }
+)
+"""What is said of the model or the endpoint holds for every request of a batch."""
+TOO_LARGE_CODE = "file_too_large"
+TOO_LARGE_CODES = frozenset(
+    {TOO_LARGE_CODE, "request_too_large", "too_many_tasks", "too_many_requests_in_file"}
 )
 PASSING_CODES = frozenset(
     {
@@ -88,6 +106,22 @@ class BadLines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TooLarge:
+    """The file holds more than the provider takes at once."""
+
+    code: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedForAll:
+    """Refused for what all of its requests share: the model or the endpoint."""
+
+    code: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WholeFile:
     """Refused for a reason that names no line."""
 
@@ -103,7 +137,16 @@ class AccountTrouble:
     message: str
 
 
-Refusal: TypeAlias = TokenLimit | FileNotVisible | Passing | BadLines | WholeFile | AccountTrouble
+Refusal: TypeAlias = (
+    TokenLimit
+    | FileNotVisible
+    | Passing
+    | BadLines
+    | TooLarge
+    | RefusedForAll
+    | WholeFile
+    | AccountTrouble
+)
 
 
 def refusal_of(faults: Sequence[BatchFault]) -> Refusal:
@@ -155,7 +198,40 @@ def limit_in(message: str) -> int | None:
     return int(digits) if digits and int(digits) > 0 else None
 
 
-def _without_a_place(faults: Sequence[BatchFault]) -> WholeFile | Passing:
+def reason_of(refusal: Refusal) -> str:
+    """Return what the provider said, in one line; of many lines the first ones."""
+    match refusal:
+        case BadLines(lines=lines):
+            told = [
+                f"line {line.line}: {line.code}: {line.message}" for line in lines[:SHOWN_LINES]
+            ]
+            return "; ".join(told)
+        case TokenLimit(message=message) | FileNotVisible(message=message):
+            return message
+        case _:
+            return f"{refusal.code}: {refusal.message}" if refusal.code else refusal.message
+
+
+def code_of(refusal: Refusal) -> str | None:
+    """Return the provider's code, or None if it gave none."""
+    match refusal:
+        case BadLines(lines=lines):
+            return lines[0].code
+        case TokenLimit():
+            return TOKEN_LIMIT_CODE
+        case FileNotVisible():
+            return None
+        case _:
+            return refusal.code
+
+
+def _without_a_place(
+    faults: Sequence[BatchFault],
+) -> TooLarge | RefusedForAll | WholeFile | Passing:
+    if (fault := _first(faults, lambda fault: fault.code in TOO_LARGE_CODES)) is not None:
+        return TooLarge(code=fault.code, message=fault.message)
+    if (fault := _first(faults, lambda fault: fault.code in FOR_ALL_CODES)) is not None:
+        return RefusedForAll(code=fault.code, message=fault.message)
     lasting = _first(faults, lambda fault: not is_passing(fault))
     if lasting is not None:
         return WholeFile(code=lasting.code, message=lasting.message)

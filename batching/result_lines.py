@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from batching.failure_policy import Answer
 from batching.provider import (
     TokenUsage,
     UsageFields,
@@ -24,12 +25,12 @@ from batching.provider import (
     usage_of,
 )
 from batching.refusals import ACCOUNT_CODES, PASSING_CODES
-from batching.retry import Answer
 
 BATCH_EXPIRED = "batch_expired"
 BATCH_CANCELLED = "batch_cancelled"
 NOT_RUN_CODES = frozenset({BATCH_EXPIRED, BATCH_CANCELLED, "request_timeout"})
 
+_PASSING_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _ID_KEY = b'"custom_id"'
 _SEPARATOR = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 _MARK_OR_SPACE = re.compile(r"[ \t\r\n,:]*")
@@ -142,11 +143,11 @@ def outcome_of(line: ResultLine, *, batch_status: str) -> Answer:
         return Answer.SUCCEEDED
     if line.error_code in ACCOUNT_CODES:
         # Nothing ran and nothing was paid: the account is out of credit or closed.
-        return Answer.NOT_RUN
+        return Answer.ACCOUNT
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         # Expired batches are known to name a server error for requests that never ran.
         return Answer.NOT_RUN if batch_status == "expired" else Answer.MAY_PASS
-    return Answer.MAY_PASS if status == HTTPStatus.TOO_MANY_REQUESTS else Answer.FAILED
+    return Answer.MAY_PASS if status in _PASSING_STATUSES else Answer.FAILED
 
 
 def own_result_line(custom_id: str, code: OwnCode, detail: str | None = None) -> bytes:
@@ -274,6 +275,8 @@ def _content(body: _Body) -> str | None:
 
 
 def _outcome_without_status(code: str | None, batch_status: str) -> Answer:
+    if code in ACCOUNT_CODES:
+        return Answer.ACCOUNT
     if code in NOT_RUN_CODES or batch_status == "expired":
         return Answer.NOT_RUN
     if code is not None and code not in PASSING_CODES:

@@ -22,7 +22,13 @@ from batching.errors import (
     Throttled,
 )
 from batching.provider import BatchFault, describe_answer
-from batching.refusals import is_account_trouble, is_file_missing, is_token_limit, limit_in
+from batching.refusals import (
+    TOO_LARGE_CODE,
+    is_account_trouble,
+    is_file_missing,
+    is_token_limit,
+    limit_in,
+)
 from clients.safe_retries import fault_of, retry_after_seconds
 
 _NEVER_SENT = (
@@ -35,6 +41,7 @@ _NEVER_SENT = (
 _ACCOUNT_STATUSES = frozenset({401, 402, 403})
 _UNDECIDED_STATUSES = frozenset({408, 409})
 _NOT_FOUND = 404
+_TOO_LARGE = 413
 _THROTTLED = 429
 _FIRST_CLIENT_ERROR = 400
 _FIRST_SERVER_ERROR = 500
@@ -115,7 +122,8 @@ class ErrorTranslator:
         if error.status_code < _FIRST_CLIENT_ERROR:
             place = error.response.headers.get("location", "elsewhere")
             said = f"{said} It points to {self._clean(place)}: check OPENAI_BASE_URL."
-        return RequestRefused(said, code=fault.code)
+        code = TOO_LARGE_CODE if error.status_code == _TOO_LARGE else fault.code
+        return RequestRefused(said, code=code, line=fault.line)
 
     def _answer(self, error: openai.APIStatusError, fault: BatchFault, asked: str) -> str:
         code = f" {fault.code}" if fault.code else ""

@@ -3,8 +3,8 @@
 What the old account has already got stays its own: nobody else can look at it or pay for it.
 """
 
+from batching.failure_policy import RetryLimits
 from batching.lifecycle import BatchState
-from batching.retry import RetryLimits
 from storage.batches import read_batches
 from storage.endings import Ending, return_requests
 from storage.ledger import Ledger, Transaction

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from batching.failure_policy import Proof
 from batching.lifecycle import BATCH_TRANSITIONS, BatchState, sources_of
 from batching.ownership import read_stamp
 from batching.provider import ProviderBatch
+from storage.accounts import prove_in
 from storage.ledger import Ledger, Transaction, now
 from storage.provider_files import dispose_of_files, record_provider_file
 
@@ -184,6 +186,7 @@ def mark_submitted(
                 "WHERE batch_id = ?",
                 provider_id, now(), batch_id,
             )  # fmt: skip
+            prove_in(transaction, batch_id, Proof.CREATE)
         return moved
 
 
@@ -220,6 +223,7 @@ def adopt_create(
         ):
             return False
         record_create(transaction, batch.batch_id, attempt, found.id)
+        prove_in(transaction, batch.batch_id, Proof.CREATE)
         if found.input_file_id:
             record_provider_file(
                 transaction, found.input_file_id, account=batch.account, batch_id=batch.batch_id,

@@ -1,12 +1,14 @@
 """Claiming: which requests of a lane become the next batch."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from batching.lifecycle import BatchState
 from batching.planning import Claim, decide, expected_cost_usd
+from storage.accounts import live_probe
 from storage.lanes import Lane, SubmissionPolicy, budget_left_usd, read_lanes, record_wait
 from storage.ledger import Ledger, Transaction, now
 from storage.submission_lock import last_batch_number
@@ -31,6 +33,44 @@ def claim_next(ledger: Ledger, policy: SubmissionPolicy) -> int | None:
                 decision = None
             record_wait(transaction, lane.lane_id, decision)
     return None
+
+
+def claim_probe(ledger: Ledger, policy: SubmissionPolicy) -> int | None:
+    """Choose the batch with which a stopped account is tried; None if nothing can be sent.
+
+    One pending request is enough; only if none is pending it is a batch that was not sent.
+    """
+    at = now()
+    with ledger.transaction() as transaction:
+        if (probe := live_probe(transaction, policy.account)) is not None:
+            return probe
+        probe = _one_request(transaction, policy, at) or _smallest_unsent(transaction, policy)
+        transaction.execute(
+            "UPDATE accounts SET probe_batch_id = ? WHERE account = ? AND trouble IS NOT NULL",
+            probe, policy.account,
+        )  # fmt: skip
+        return probe
+
+
+def _one_request(transaction: Transaction, policy: SubmissionPolicy, at: datetime) -> int | None:
+    budget_usd = budget_left_usd(transaction, policy, at=at)
+    one = replace(policy.limits, requests=1)
+    for lane in _sendable_lanes(transaction, policy, at):
+        free = replace(lane.view, account_trouble=None, backoff_until=None, unsent_batches=0)
+        decision = decide(replace(free, due=True), limits=one, budget_usd=budget_usd, at=at)
+        if isinstance(decision, Claim):
+            return _claim(transaction, lane, decision)
+    return None
+
+
+def _smallest_unsent(transaction: Transaction, policy: SubmissionPolicy) -> int | None:
+    found = transaction.value(
+        "SELECT batch_id FROM batches JOIN lanes USING (lane_id) "
+        "WHERE account = ? AND state IN ('planned', 'uploaded') AND NOT paused "
+        "ORDER BY requests, batch_id LIMIT 1",
+        policy.account,
+    )
+    return None if found is None else int(found)
 
 
 def _sendable_lanes(transaction: Transaction, policy: SubmissionPolicy, at: datetime) -> list[Lane]:

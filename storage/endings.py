@@ -1,11 +1,11 @@
 """Batches that end without results: their requests wait again, or fail with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from batching.failure_policy import RetryLimits
 from batching.lifecycle import BatchState
-from batching.retry import RetryLimits
 from storage.batches import Batch, move, note_in
 from storage.ledger import Transaction, now
 from storage.provider_files import dispose_of_files
@@ -42,6 +42,24 @@ def return_requests(
         attempt, back, batch.batch_id,
     )  # fmt: skip
     _count(transaction, batch, failed=failed, cancelled=cancelled, returned=returned)
+
+
+def close_refused(
+    transaction: Transaction, batch: Batch, ending: Ending, *, take_over: Callable[[], list[int]]
+) -> list[int]:
+    """End the batch as failed after other batches took its requests over; return what they are.
+
+    `take_over` is asked inside, after the requests that are to be cancelled have ended.
+    """
+    if not _close(transaction, batch, ending):
+        return []
+    cancelled = _end(transaction, batch, "cancelled", "obm_cancelled", "cancel_requested")
+    moved = transaction.value(
+        "SELECT count(*) FROM requests WHERE batch_id = ? AND state = 'batched'", batch.batch_id
+    )
+    successors = take_over() if moved else []
+    _count(transaction, batch, failed=0, cancelled=cancelled, returned=moved)
+    return successors
 
 
 def fail_requests(

@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from batching.failure_policy import RetryLimits
 from batching.lifecycle import OPERATOR_REQUEST_TRANSITIONS, RequestState, sources_of
 from batching.result_lines import OwnCode
-from batching.retry import RetryLimits
 from storage.batches import cancel_unsent, read_batch_row
 from storage.endings import Ending, return_requests
 from storage.ledger import Ledger, Transaction, now

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from batching.clock import PUT_BACK_SECONDS, is_due
 from batching.planning import BatchLimits, LaneView, TokenRates, Wait
-from batching.retry import growing_pause_seconds
+from batching.retry import LONGEST_ASKED_SECONDS, growing_pause_seconds
 from batching.token_limits import TokenLimit, capped
 from storage.ledger import Ledger, Transaction, now
 from storage.submission_lock import submission_lock
@@ -31,6 +32,8 @@ class SubmissionPolicy:
     """From a model and the limit learned from the provider; the caps in the ledger come on top."""
     rates_of: Callable[[str], TokenRates | None]
     max_spend_per_day_usd: Decimal | None
+    longest_pause_seconds: float
+    """No lane is held back for longer by a refusal."""
     close_at_once: bool = False
     """Every pending request is due now (`obm run`)."""
 
@@ -69,7 +72,8 @@ SELECT lane_id, sum(requests)::BIGINT AS pending_requests, sum(bytes)::BIGINT AS
     min(first_request).output_tokens AS first_output_tokens, min(oldest) AS oldest,
     bool_or(
         oldest + to_microseconds(
-            (least(coalesce(max_wait_seconds, ?), {LONGEST_WAIT_SECONDS}) * 1e6)::BIGINT) <= ?
+            (least(coalesce(max_wait_seconds, $1), {LONGEST_WAIT_SECONDS}) * 1e6)::BIGINT) <= $2
+        OR oldest > $2::TIMESTAMP + to_seconds({PUT_BACK_SECONDS})
         OR coalesce(flush_requested_at >= oldest, false)
     ) AS due
 FROM grouped JOIN jobs USING (job_id)
@@ -89,7 +93,7 @@ LEFT JOIN (
             AND (not_before IS NOT NULL OR failures > 0)) AS unsent
     FROM batches WHERE state IN {LIVE_STATES} GROUP BY lane_id
 ) AS live USING (lane_id)
-WHERE lanes.account = ?
+WHERE lanes.account = $3
 ORDER BY pending.oldest NULLS LAST, lane_id
 """
 
@@ -100,15 +104,22 @@ def read_lanes(reader: Transaction, policy: SubmissionPolicy, *, at: datetime) -
     held = None if lock is None else lock.sentence
     caps = read_token_caps(reader)
     return [
-        _lane(row, policy, held=held, caps=caps)
+        _lane(row, policy, held=held, caps=caps, at=at)
         for row in reader.rows(_LANES, policy.max_wait_seconds, at, policy.account)
     ]
 
 
 def _lane(
-    row: Mapping[str, Any], policy: SubmissionPolicy, *, held: str | None, caps: Mapping[str, int]
+    row: Mapping[str, Any],
+    policy: SubmissionPolicy,
+    *,
+    held: str | None,
+    caps: Mapping[str, int],
+    at: datetime,
 ) -> Lane:
     limit = _limit_of(row, policy.token_limit_of, caps)
+    until = row["backoff_until"]
+    may_go = is_due(until, at, longest_seconds=policy.longest_pause_seconds)
     view = LaneView(
         pending_requests=row["pending_requests"] or 0,
         pending_bytes=row["pending_bytes"] or 0,
@@ -121,7 +132,7 @@ def _lane(
         unsent_batches=row["unsent_batches"],
         paused=row["paused"],
         account_trouble=row["trouble"] or held,
-        backoff_until=row["backoff_until"],
+        backoff_until=None if may_go else until,
         token_limit=limit.tokens,
         token_limit_certain=limit.certain,
         cautious_tokens=row["cautious_tokens"],
@@ -156,9 +167,10 @@ def budget_left_usd(
     spent = reader.value(
         """
         SELECT sum(coalesce(cost_usd, expected_cost_usd)) FROM batches
-        WHERE state IN ('planned', 'uploaded') OR intent_at >= ?
+        WHERE state IN ('planned', 'uploaded') OR (intent_at >= ? AND intent_at < ?)
         """,
         midnight,
+        midnight + timedelta(days=1),
     )
     return policy.max_spend_per_day_usd - (spent or Decimal(0))
 
@@ -196,7 +208,8 @@ def back_off(
     pause_seconds = growing_pause_seconds(
         refusals, first_seconds=first_seconds, longest_seconds=longest_seconds
     )
-    until = now() + timedelta(seconds=max(pause_seconds, at_least_seconds))
+    asked_seconds = min(at_least_seconds, LONGEST_ASKED_SECONDS)
+    until = now() + timedelta(seconds=max(pause_seconds, asked_seconds))
     transaction.execute(
         "UPDATE lanes SET refusals = ?, backoff_until = ? WHERE lane_id = ?",
         refusals, until, lane_id,
@@ -264,15 +277,21 @@ def nothing_else_live(transaction: Transaction, lane_id: int, batch_id: int) -> 
 
 
 def room_for(
-    reader: Transaction, batch_id: int, *, token_limit_of: Callable[[str, int | None], TokenLimit]
+    reader: Transaction,
+    batch_id: int,
+    *,
+    token_limit_of: Callable[[str, int | None], TokenLimit],
+    longest_pause_seconds: float,
 ) -> bool:
     """Return whether an uploaded batch may be created: its lane is open and has the room.
 
+    A pause that would last longer than any was begun before the clock was put back.
     A batch larger than the limit itself may go when nothing else is enqueued.
     """
     row = reader.row(
         """
-        SELECT batches.tokens, model, learned_limit, backoff_until, lanes.paused, trouble,
+        SELECT batches.tokens, model, learned_limit, backoff_until, lanes.paused,
+            trouble IS NOT NULL AND probe_batch_id IS DISTINCT FROM batch_id AS stopped,
             coalesce((SELECT sum(enqueued.tokens)::BIGINT FROM batches AS enqueued
                 WHERE enqueued.lane_id = lanes.lane_id
                     AND enqueued.state IN ('submitting', 'submitted')), 0) AS enqueued_tokens
@@ -281,9 +300,9 @@ def room_for(
         """,
         batch_id,
     )
-    if row is None or row["paused"] or row["trouble"] or submission_lock(reader):
+    if row is None or row["paused"] or row["stopped"] or submission_lock(reader):
         return False
-    if row["backoff_until"] and row["backoff_until"] > now():
+    if not is_due(row["backoff_until"], now(), longest_seconds=longest_pause_seconds):
         return False
     limit = _limit_of(row, token_limit_of, read_token_caps(reader)).tokens
     enqueued = int(row["enqueued_tokens"])

@@ -2,8 +2,10 @@
 
 from datetime import datetime
 
+from batching.failure_policy import Proof
 from batching.lifecycle import BatchState
 from batching.provider import ProviderBatch
+from storage.accounts import prove_in, prove_visible_in
 from storage.batches import Batch, move, note_in
 from storage.lanes import ease_caution, end_backoff
 from storage.ledger import Ledger, Transaction, now
@@ -34,6 +36,9 @@ def mark_polled(
             next_poll_at=next_poll_at, lost_since=None,
             **{name: count for name, count in counts.items() if count is not None},
         )  # fmt: skip
+        prove_visible_in(transaction, batch.account)
+        if answer.completed:
+            prove_in(transaction, batch.batch_id, Proof.RESULT)
         if accepted:
             end_backoff(transaction, batch.lane_id)
         if accepted and batch.in_progress_at is None:
@@ -57,6 +62,7 @@ def mark_ended(ledger: Ledger, batch: Batch, answer: ProviderBatch) -> bool:
             provider_failed=answer.failed, lost_since=None, next_poll_at=None,
         )  # fmt: skip
         if moved:
+            prove_visible_in(transaction, batch.account)
             end_backoff(transaction, batch.lane_id)
             if batch.in_progress_at is None:
                 ease_caution(transaction, batch.lane_id)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
+from batching.failure_policy import RetryLimits
 from batching.lifecycle import BatchState, RequestState
 from batching.refusals import ACCOUNT_CODES
 from batching.result_lines import OwnCode
-from batching.retry import RetryLimits
 from storage.answer_files import AnswerIndex, index_answers, write_odd_lines
 from storage.batch_files import odd_lines_path
 from storage.batches import Batch, move, note_in

@@ -1,13 +1,12 @@
 """Assembling a batch: claim requests of a lane, write its manifest and input file."""
 
 from batching.lifecycle import BatchState
-from storage.accounts import trouble_of
+from storage.accounts import live_probe, trouble_of
 from storage.batch_files import write_batch_files
 from storage.batches import Batch, batch_of
 from storage.claims import claim_next
-from storage.ledger import now
 from storage.submission_lock import submission_lock
-from tasks.resources import our_batches, resources
+from tasks.resources import due_for_next_try, our_batches, resources
 from tasks.steps import step
 
 
@@ -20,14 +19,18 @@ def next_batch() -> Batch | None:
 def unfinished_batches() -> list[Batch]:
     """Return batches that were claimed or uploaded earlier and whose pause is over.
 
-    None while the account is stopped, as each upload would only be refused again, or while
-    submission is locked.
+    While the account is stopped only its probe, as each other upload would be refused again;
+    none while submission is locked.
     """
+    account = resources().settings.account
     with resources().ledger.transaction() as reader:
-        if trouble_of(reader, resources().settings.account) or submission_lock(reader):
+        if submission_lock(reader):
             return []
+        stopped, probe = trouble_of(reader, account) is not None, live_probe(reader, account)
     waiting = our_batches(BatchState.PLANNED, BatchState.UPLOADED)
-    return [batch for batch in waiting if batch.not_before is None or batch.not_before <= now()]
+    if stopped:
+        waiting = [batch for batch in waiting if batch.batch_id == probe]
+    return due_for_next_try(waiting)
 
 
 @step(name="assemble", run_name="batch {batch_id}: assemble")

@@ -1,9 +1,10 @@
 """Collecting an ended batch: download its files, read them, record every verdict."""
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from batching.clock import seen_since
 from batching.errors import (
     AccountRefused,
     IncompleteDownload,
@@ -12,15 +13,17 @@ from batching.errors import (
     RequestRefused,
     Throttled,
 )
+from batching.failure_policy import Proof
 from batching.lifecycle import BatchState
-from storage.accounts import record_trouble
+from storage.accounts import prove
 from storage.answer_files import ERROR, OUTPUT
 from storage.batch_files import batch_folder, error_path, output_path
 from storage.batches import Batch, batch_of, note
 from storage.ledger import now
 from storage.polls import note_files
 from storage.results import Collected, collect_batch
-from tasks.resources import our_batches, resources
+from tasks.account_trouble import stop_account
+from tasks.resources import due_for_next_try, our_batches, resources
 from tasks.steps import step
 
 logger = logging.getLogger(__name__)
@@ -28,8 +31,7 @@ logger = logging.getLogger(__name__)
 
 def batches_to_collect() -> list[Batch]:
     """Return the ended batches whose next try is due."""
-    ended = our_batches(BatchState.ENDED)
-    return [batch for batch in ended if not batch.not_before or batch.not_before <= now()]
+    return due_for_next_try(our_batches(BatchState.ENDED))
 
 
 @step(name="collect", run_name="batch {batch_id}: collect")
@@ -42,7 +44,7 @@ def collect(batch_id: int) -> Collected | None:
     try:
         files, problem = _download_all(batch)
     except AccountRefused as error:
-        record_trouble(resources().ledger, batch.account, str(error))
+        stop_account(batch.account, str(error))
         _try_later(batch, str(error), unreadable=False)
         return None
     except (ProviderUnavailable, Throttled) as error:
@@ -61,14 +63,24 @@ def collect(batch_id: int) -> Collected | None:
         limits=resources().retry_limits,
         cost_of=resources().cost_of,
     )
-    if collected.account_code is not None:
-        record_trouble(
-            resources().ledger,
-            batch.account,
-            f"requests of batch {batch_id} were refused with {collected.account_code}: "
-            "check credit and limits of the account",
-        )
+    _draw_conclusions(batch, collected)
     return collected
+
+
+def _draw_conclusions(batch: Batch, collected: Collected) -> None:
+    """Stop an account that could not pay; one whose probe was answered works again."""
+    if collected.account_code is not None:
+        stop_account(
+            batch.account,
+            f"requests of batch {batch.batch_id} were refused with {collected.account_code}: "
+            "check credit and limits of the account",
+            proof=Proof.RESULT,
+            batch_id=batch.batch_id,
+        )
+    elif (collected.succeeded or collected.failed) and prove(
+        resources().ledger, batch.batch_id, Proof.RESULT
+    ):
+        logger.info("the account works again", extra={"account": batch.account})
 
 
 def _download_all(batch: Batch) -> tuple[dict[int, Path], str | None]:
@@ -131,10 +143,19 @@ def _lacks_output(batch: Batch) -> bool:
 
 
 def _grace_is_over(batch: Batch) -> bool:
-    if batch.unreadable_since is None:
-        return False
+    since = _unreadable_since(batch)
     grace = timedelta(seconds=resources().settings.results_grace_seconds)
-    return now() - batch.unreadable_since >= grace
+    return since is not None and now() - since >= grace
+
+
+def _unreadable_since(batch: Batch) -> datetime | None:
+    """Return since when its files cannot be read, as far as somebody has looked."""
+    if batch.unreadable_since is None:
+        return None
+    return seen_since(
+        batch.unreadable_since, next_look=batch.not_before, at=now(),
+        seconds=resources().settings.results_grace_seconds,
+    )  # fmt: skip
 
 
 def _try_later(batch: Batch, problem: str, *, unreadable: bool) -> None:
@@ -143,12 +164,13 @@ def _try_later(batch: Batch, problem: str, *, unreadable: bool) -> None:
         "results not readable yet", extra={"batch_id": batch.batch_id, "problem": problem}
     )
     settings = resources().settings
-    waited = now() - (batch.unreadable_since or now())
+    since = _unreadable_since(batch)
+    waited = now() - (since or now())
     pause_seconds = min(
         max(waited.total_seconds() / 4, settings.poll_min_seconds), settings.poll_max_seconds
     )
     note(
         resources().ledger, batch.batch_id, fault_message=problem,
-        unreadable_since=batch.unreadable_since or (now() if unreadable else None),
+        unreadable_since=since or (now() if unreadable else None),
         not_before=now() + timedelta(seconds=pause_seconds),
     )  # fmt: skip

@@ -7,6 +7,7 @@ lost, the account's batches are listed until ours is found or proven absent.
 import logging
 from datetime import datetime, timedelta
 
+from batching.clock import seen_since
 from batching.errors import (
     AccountRefused,
     AmbiguousCreate,
@@ -18,10 +19,11 @@ from batching.errors import (
     Throttled,
     TransientError,
 )
+from batching.failure_policy import Proof
 from batching.lifecycle import BatchState
 from batching.ownership import Stamp, match_create
 from batching.provider import ProviderBatch
-from storage.accounts import record_trouble
+from batching.refusals import AccountTrouble, FileNotVisible, TokenLimit, refusal_of
 from storage.batches import (
     Batch,
     adopt_create,
@@ -33,12 +35,11 @@ from storage.batches import (
     put_back_to_planned,
     put_back_to_uploaded,
 )
-from storage.endings import Ending, fail_requests
-from storage.lanes import back_off, room_for
+from storage.lanes import room_for
 from storage.ledger import now
-from storage.provider_files import uploads_of
-from tasks.refusals import refuse_for_tokens
-from tasks.resources import our_batches, resources
+from tasks.account_trouble import stop_account
+from tasks.refusals import deal_with_refusal, fault_of_call, pause_lane
+from tasks.resources import due_for_next_try, our_batches, resources
 from tasks.steps import step
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,6 @@ logger = logging.getLogger(__name__)
 LISTED_BEFORE_INTENT = timedelta(hours=26)
 """More than a clock is off by when its time zone is wrong: a batch that is overlooked is paid
 twice, and a day's list costs a few calls."""
-FILE_NOT_FOUND_PAUSE_SECONDS = 5.0
 
 
 @step(name="create", run_name="batch {batch_id}: create")
@@ -56,7 +56,12 @@ def create_batch(batch_id: int) -> bool:
     batch = mark_submitting(
         ledger,
         batch_id,
-        may_go=lambda reader: room_for(reader, batch_id, token_limit_of=token_limit_of),
+        may_go=lambda reader: room_for(
+            reader,
+            batch_id,
+            token_limit_of=token_limit_of,
+            longest_pause_seconds=resources().settings.longest_pause_seconds,
+        ),
     )
     if batch is None:
         return False
@@ -89,56 +94,25 @@ def _metadata(batch: Batch) -> dict[str, str]:
 
 def _wait(batch: Batch, error: TransientError) -> None:
     """Create it later from the same file: the provider certainly made no batch."""
-    settings = resources().settings
     if isinstance(error, CapacityExceeded):
-        refuse_for_tokens(batch, limit_tokens=error.limit_tokens, reason=str(error))
+        limit = TokenLimit(limit_tokens=error.limit_tokens, message=str(error))
+        deal_with_refusal(batch, limit)
         return
     if isinstance(error, InputFileNotVisible):
-        wait_for_file(batch, reason=str(error))
+        deal_with_refusal(batch, FileNotVisible(message=str(error)))
         return
     retry_after = error.retry_after_seconds if isinstance(error, Throttled) else None
     with resources().ledger.transaction() as transaction:
-        until = back_off(
-            transaction,
-            batch.lane_id,
-            first_seconds=settings.poll_min_seconds,
-            longest_seconds=settings.capacity_backoff_max_seconds,
-            at_least_seconds=retry_after or 0.0,
-        )
+        until = pause_lane(transaction, batch, at_least_seconds=retry_after or 0.0)
         put_back_to_uploaded(transaction, batch.batch_id, reason=str(error), not_before=until)
 
 
-def wait_for_file(batch: Batch, *, reason: str) -> None:
-    """Create again soon; a file that stays unknown too long is uploaded again.
-
-    After each further upload it is waited twice as long, so that a provider that shows files
-    late is not sent one after the other for ever.
-    """
-    settings = resources().settings
-    age = now() - (batch.uploaded_at or now())
-    with resources().ledger.transaction() as transaction:
-        uploads = uploads_of(transaction, batch.batch_id)
-        patience_seconds = settings.file_not_found_seconds * 2 ** min(max(uploads - 1, 0), 10)
-        put_back_to_uploaded(
-            transaction, batch.batch_id, reason=reason,
-            not_before=now() + timedelta(
-                seconds=min(FILE_NOT_FOUND_PAUSE_SECONDS, settings.poll_min_seconds)),
-        )  # fmt: skip
-        if age.total_seconds() > patience_seconds:
-            put_back_to_planned(transaction, batch, reason=f"uploaded again: {reason}")
-
-
 def _refused(batch: Batch, error: TerminalError) -> None:
-    ledger = resources().ledger
     if isinstance(error, AccountRefused):
-        record_trouble(ledger, batch.account, str(error))
-        with ledger.transaction() as transaction:
-            put_back_to_uploaded(transaction, batch.batch_id, reason=str(error), not_before=now())
+        trouble = AccountTrouble(code=None, message=str(error))
+        deal_with_refusal(batch, trouble, proof=Proof.CREATE)
         return
-    code = error.code if isinstance(error, RequestRefused) else None
-    ending = Ending(code=code or "create_refused", reason=str(error))
-    with ledger.transaction() as transaction:
-        fail_requests(transaction, batch, ending, request_code="obm_batch_refused")
+    deal_with_refusal(batch, refusal_of([fault_of_call(error)]))
 
 
 # After a crash or a lost answer -----------------------------------------------------------
@@ -149,16 +123,21 @@ def settle_creates() -> int:
 
     The caller owns the flow, so whoever made the call is dead and the call has ended.
     """
-    unsettled = [
-        batch
-        for batch in our_batches(BatchState.SUBMITTING)
-        if batch.not_before is None or batch.not_before <= now()
-    ]
+    unsettled = due_for_next_try(our_batches(BatchState.SUBMITTING))
     for batch in unsettled:
-        if batch.post_ended_at is None:
-            note(resources().ledger, batch.batch_id, post_ended_at=now())
+        _note_seen_time(batch)
         settle_create(batch_of(resources().ledger, batch.batch_id))
     return len(unsettled)
+
+
+def _note_seen_time(batch: Batch) -> None:
+    """Count of the time since the call only what somebody has looked: the rest proves nothing."""
+    ended_at = seen_since(
+        batch.post_ended_at or now(), next_look=batch.not_before, at=now(),
+        seconds=resources().settings.submit_proof_seconds,
+    )  # fmt: skip
+    if ended_at != batch.post_ended_at:
+        note(resources().ledger, batch.batch_id, post_ended_at=ended_at)
 
 
 def settle_create(batch: Batch) -> bool:
@@ -177,7 +156,7 @@ def settle_create(batch: Batch) -> bool:
                 _start_over(batch)
                 return False
     except AccountRefused as error:
-        record_trouble(resources().ledger, batch.account, str(error))
+        stop_account(batch.account, str(error))
         note(resources().ledger, batch.batch_id, not_before=_next_look(batch))
         return False
     except (TransientError, NotFound, RequestRefused) as error:
@@ -213,7 +192,7 @@ def _proof_is_due(batch: Batch) -> bool:
 
 
 def _find(batch: Batch) -> ProviderBatch | None:
-    since = (batch.intent_at or now()) - LISTED_BEFORE_INTENT
+    since = _created_since(batch)
     listed = resources().provider.list_batches(created_after=since)
     return match_create(
         listed,
@@ -222,6 +201,19 @@ def _find(batch: Batch) -> ProviderBatch | None:
         known=known_provider_ids(resources().ledger),
         since=since,
     )
+
+
+def _created_since(batch: Batch) -> datetime:
+    """Return before which the provider cannot have created the batch, by its own clock if told.
+
+    Ours may have been wrong when the intent was recorded.
+    """
+    intended_at = batch.intent_at or now()
+    try:
+        uploaded_at = resources().provider.file(batch.input_file_id or "").created_at
+    except (NotFound, RequestRefused):  # it is gone, or this provider does not tell
+        uploaded_at = None
+    return min(uploaded_at or intended_at, intended_at) - LISTED_BEFORE_INTENT
 
 
 def _adopt(batch: Batch, found: ProviderBatch) -> bool:

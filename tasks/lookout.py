@@ -23,6 +23,7 @@ from storage.snapshots import snapshot
 from storage.staging import claimable_files, claimed_sources
 from storage.submission_lock import submission_lock
 from storage.targets import waits_for_disabled
+from storage.waits import is_due_sql
 from tasks.resources import Resources
 
 _OUR_BATCHES: Final = "batches JOIN lanes USING (lane_id) WHERE account = $1"
@@ -95,16 +96,22 @@ def _submit(reader: Transaction, resources: Resources, at: datetime) -> bool:
 
 
 def _create_to_settle(reader: Transaction, resources: Resources, at: datetime) -> bool:
-    due = f"{_OUR_BATCHES} AND state = 'submitting' AND (not_before IS NULL OR not_before <= $2)"
+    due = f"{_OUR_BATCHES} AND state = 'submitting' AND {_pause_is_over(resources)}"
     return _any(reader, due, resources.settings.account, at)
+
+
+def _pause_is_over(resources: Resources) -> str:
+    longest_seconds = resources.settings.longest_pause_seconds
+    return is_due_sql("not_before", "$2", longest_seconds=longest_seconds)
 
 
 def _batch_to_go_on(reader: Transaction, resources: Resources, at: datetime) -> bool:
     """Tell whether a planned batch can be uploaded or an uploaded one created."""
     rows = reader.rows(
         f"SELECT batch_id, state FROM {_OUR_BATCHES} AND state IN ('planned', 'uploaded') "
-        "AND (not_before IS NULL OR not_before <= $2) AND NOT EXISTS "
-        "(SELECT 1 FROM accounts WHERE accounts.account = $1 AND trouble IS NOT NULL)",
+        f"AND {_pause_is_over(resources)} AND NOT EXISTS "
+        "(SELECT 1 FROM accounts WHERE accounts.account = $1 AND trouble IS NOT NULL "
+        "AND probe_batch_id IS DISTINCT FROM batch_id)",
         resources.settings.account,
         at,
     )
@@ -112,7 +119,12 @@ def _batch_to_go_on(reader: Transaction, resources: Resources, at: datetime) -> 
         return False
     return any(
         row["state"] == "planned"
-        or room_for(reader, row["batch_id"], token_limit_of=resources.token_limit_of)
+        or room_for(
+            reader,
+            row["batch_id"],
+            token_limit_of=resources.token_limit_of,
+            longest_pause_seconds=resources.settings.longest_pause_seconds,
+        )
         for row in rows
     )
 
@@ -135,11 +147,12 @@ def _has_oversized(view: LaneView) -> bool:
 
 
 def _track(reader: Transaction, resources: Resources, at: datetime) -> bool:
+    longest_seconds = resources.settings.longest_poll_seconds
+    poll_is_due = is_due_sql("next_poll_at", "$2", longest_seconds=longest_seconds)
     return _any(
         reader,
-        f"{_OUR_BATCHES} AND ("
-        "(state = 'submitted' AND (next_poll_at IS NULL OR next_poll_at <= $2)) "
-        "OR (state = 'ended' AND (not_before IS NULL OR not_before <= $2)))",
+        f"{_OUR_BATCHES} AND ((state = 'submitted' AND {poll_is_due}) "
+        f"OR (state = 'ended' AND {_pause_is_over(resources)}))",
         resources.settings.account,
         at,
     )

@@ -5,27 +5,18 @@ from datetime import timedelta
 from typing import Any
 
 from batching.errors import AccountRefused, NotFound, RequestRefused, TransientError
+from batching.failure_policy import Proof
 from batching.lifecycle import BatchState
 from batching.provider import Phase, ProviderBatch
-from batching.refusals import (
-    AccountTrouble,
-    BadLine,
-    BadLines,
-    FileNotVisible,
-    Passing,
-    TokenLimit,
-    WholeFile,
-    refusal_of,
-)
+from batching.refusals import refusal_of
 from batching.retry import poll_pause
-from storage.accounts import record_trouble
 from storage.batch_files import remove_input_file
 from storage.batches import Batch, note, provider_ids_before
 from storage.ledger import now
 from storage.polls import mark_ended, mark_polled
 from storage.reports.progress import open_batches_report
-from tasks.creation import wait_for_file
-from tasks.refusals import drop_lines, fail_file, lose_batch, refuse_for_tokens, submit_again
+from tasks.account_trouble import stop_account
+from tasks.refusals import deal_with_refusal, lose_batch
 from tasks.resources import our_batches, resources
 from tasks.steps import step
 
@@ -68,7 +59,7 @@ def poll_batch(batch: Batch) -> str:
         _missing(batch, str(error))
         return "not found"
     except AccountRefused as error:
-        record_trouble(resources().ledger, batch.account, str(error))
+        stop_account(batch.account, str(error))
         _look_again(batch)
         return "account refused"
     except (TransientError, RequestRefused) as error:
@@ -94,27 +85,7 @@ def _record(batch: Batch, answer: ProviderBatch) -> None:
         mark_ended(resources().ledger, batch, answer)
         remove_input_file(resources().directory, batch.batch_id)
         return
-    _refused(batch, answer)
-
-
-def _refused(batch: Batch, answer: ProviderBatch) -> None:
-    """Act on a batch that the provider refused as a whole; none of it ran."""
-    match refusal_of(answer.errors):
-        case TokenLimit(limit_tokens=limit, message=message):
-            refuse_for_tokens(batch, limit_tokens=limit, reason=message)
-        case FileNotVisible(message=message):
-            wait_for_file(batch, reason=message)
-        case AccountTrouble(message=message):
-            record_trouble(resources().ledger, batch.account, message)
-            submit_again(batch, reason=message, counted=False)
-        case Passing(code=code, message=message):
-            submit_again(batch, reason=f"{code}: {message}", counted=True)
-        case BadLine() as line:
-            drop_lines(batch, (line,))
-        case BadLines(lines=lines):
-            drop_lines(batch, lines)
-        case WholeFile(code=code, message=message):
-            fail_file(batch, code=code or "unknown", reason=message)
+    deal_with_refusal(batch, refusal_of(answer.errors))
 
 
 def _missing(batch: Batch, problem: str) -> None:
@@ -140,11 +111,13 @@ def _missing(batch: Batch, problem: str) -> None:
     if others:
         lose_batch(batch, reason=problem)
         return
-    record_trouble(
-        resources().ledger,
+    stop_account(
         batch.account,
         f"batch {batch.provider_id} and everything else of ours is gone from this account: "
-        "was the key or the project changed?",
+        "was the key or the project changed? Put the former one back, or give the new one a name "
+        "of its own with OBM_ACCOUNT",
+        proof=Proof.VISIBLE,
+        batch_id=batch.batch_id,
     )
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from batching.errors import ConfigurationError
+from batching.failure_policy import RetryLimits
 from batching.lifecycle import BatchState
 from batching.planning import BatchLimits, TokenRates
 from batching.prices import Price, PriceTable
 from batching.provider import TokenUsage
 from batching.requests import ReadingRules
-from batching.retry import RetryLimits
 from batching.settings import Settings
 from batching.token_limits import TokenLimit, TokenLimitTable, limit_for
 from clients.openai_batches import OpenAIBatches

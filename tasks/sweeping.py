@@ -11,10 +11,10 @@ from batching.lifecycle import BatchState
 from batching.ownership import Stamp, match_create, read_stamp
 from batching.provider import Phase, ProviderBatch
 from storage.account_sweep import adopt_lost_batch, note_listed, open_since
-from storage.accounts import record_trouble
 from storage.batches import Batch, adopt_create, known_provider_ids
 from storage.ledger import now
 from storage.submission_lock import postpone_sweep, submission_lock, unlock_submission
+from tasks.account_trouble import stop_account
 from tasks.adoption import members_of
 from tasks.creation import LISTED_BEFORE_INTENT
 from tasks.resources import our_batches, resources
@@ -56,7 +56,7 @@ def end_submission_lock(actor: str = "pipeline", *, at_once: bool = False) -> Sw
         raise
     except BatchManagerError as error:
         if isinstance(error, AccountRefused):
-            record_trouble(ledger, resources().settings.account, str(error))
+            stop_account(resources().settings.account, str(error))
         postpone_sweep(ledger, problem=f"the sweep failed: {error}")
         logger.warning("sweep failed", extra={"problem": str(error)})
         return Sweep(problems=[str(error)])

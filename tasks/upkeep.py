@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from batching.errors import AccountRefused, TerminalError, TransientError
 from batching.stopping import check_stop
-from storage.accounts import record_trouble
 from storage.backups import back_up_ledger
 from storage.lanes import forget_learned_limits
 from storage.ledger import now
@@ -18,6 +17,7 @@ from storage.retention import (
     forget_transitions,
 )
 from storage.segment_records import write_missing_records
+from tasks.account_trouble import stop_account
 from tasks.resources import resources
 from tasks.steps import step
 
@@ -46,7 +46,7 @@ def delete_provider_files() -> int:
         try:
             resources().provider.delete_file(file_id)
         except AccountRefused as error:
-            record_trouble(ledger, account, str(error))
+            stop_account(account, str(error))
             break
         except TransientError as error:
             logger.warning("file not deleted", extra={"file_id": file_id, "problem": str(error)})

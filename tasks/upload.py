@@ -2,20 +2,20 @@
 
 import logging
 
-from batching.errors import AccountRefused, RequestRefused, TerminalError, TransientError
+from batching.errors import AccountRefused, TerminalError, TransientError
+from batching.failure_policy import MOST_REFUSED_UPLOADS, Proof
 from batching.lifecycle import BatchState
 from batching.ownership import input_file_name
+from batching.refusals import TooLarge, WholeFile, refusal_of
 from batching.retry import growing_pause_seconds
-from storage.accounts import record_trouble
 from storage.batch_files import input_path
 from storage.batches import Batch, batch_of, mark_uploaded, postpone
-from storage.endings import Ending, fail_requests
+from tasks.account_trouble import stop_account
+from tasks.refusals import deal_with_refusal, fault_of_call
 from tasks.resources import resources
 from tasks.steps import step
 
 logger = logging.getLogger(__name__)
-
-MOST_REFUSED_UPLOADS = 3
 
 
 @step(name="upload", run_name="batch {batch_id}: upload")
@@ -32,7 +32,7 @@ def upload_batch(batch_id: int) -> bool:
         _pause(batch, error)
         return False
     except AccountRefused as error:
-        record_trouble(resources().ledger, batch.account, str(error))
+        stop_account(batch.account, str(error), proof=Proof.CREATE, batch_id=batch_id)
         return False
     except TerminalError as error:
         _give_up_or_pause(batch, error)
@@ -53,11 +53,12 @@ def _pause(batch: Batch, error: Exception) -> None:
 
 
 def _give_up_or_pause(batch: Batch, error: TerminalError) -> None:
-    """Try a refused upload a few times; then its requests fail with the provider's reason."""
-    if batch.failures + 1 < MOST_REFUSED_UPLOADS:
-        _pause(batch, error)
-        return
-    code = error.code if isinstance(error, RequestRefused) else None
-    ending = Ending(code=code or "upload_refused", reason=str(error))
-    with resources().ledger.transaction() as transaction:
-        fail_requests(transaction, batch, ending, request_code="obm_batch_refused")
+    """Try a refused upload a few times; then treat the file as one that was refused."""
+    fault = fault_of_call(error)
+    refusal = refusal_of([fault])
+    if not isinstance(refusal, TooLarge):
+        if batch.failures + 1 < MOST_REFUSED_UPLOADS:
+            _pause(batch, error)
+            return
+        refusal = WholeFile(code=fault.code, message=fault.message)
+    deal_with_refusal(batch, refusal)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from batching.failure_policy import RetryLimits
 from batching.jobs import JobSettings
 from batching.lifecycle import BatchState
 from batching.planning import BatchLimits, TokenRates
 from batching.provider import read_batch
 from batching.requests import ReadingRules, ReadRequest, read_request
-from batching.retry import RetryLimits
 from batching.token_limits import LimitSource, TokenLimit
 from storage.answer_files import ERROR, OUTPUT
 from storage.batch_files import error_path, output_path, write_batch_files

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from storage.accounts import trouble_of
+from storage.accounts import live_probe, trouble_of
 from storage.ledger import Transaction, now
 from storage.submission_lock import submission_lock
 
@@ -47,8 +47,13 @@ def standstill(reader: Transaction, account: str) -> Standstill:
         under_way=under_way,
         waiting_for_time=sum(waits.values()) + soon + bool(submission_lock(reader)),
         held=", ".join(held) or None,
-        account_trouble=trouble_of(reader, account) if under_way or waits else None,
+        account_trouble=_trouble(reader, account) if under_way or waits else None,
     )
+
+
+def _trouble(reader: Transaction, account: str) -> str | None:
+    """Return what stops the account, unless it is just being tried again."""
+    return None if live_probe(reader, account) is not None else trouble_of(reader, account)
 
 
 _HELD = ("paused", "budget")

@@ -3,8 +3,8 @@ from decimal import Decimal
 import pytest
 from factories import RETRY_LIMITS, Store, chat_lines, policy, rates
 
+from batching.failure_policy import RetryLimits
 from batching.lifecycle import BatchState
-from batching.retry import RetryLimits
 from storage.batches import Batch
 from storage.endings import Ending, fail_lines, fail_requests, return_requests
 from storage.jobs import cancel_job

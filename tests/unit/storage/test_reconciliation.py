@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batching.failure_policy import RetryLimits
 from batching.lifecycle import RequestState
-from batching.retry import RetryLimits
 from storage.answer_files import NO_NUMBER, AnswerIndex
 from storage.reconciliation import Reconciled, reconcile
 
