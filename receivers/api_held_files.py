@@ -1,6 +1,7 @@
 """Files that were sent with `hold`: what they would send and cost, then start or discard them."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -9,22 +10,23 @@ from pydantic import BaseModel
 
 from batching.errors import DiskFull
 from receivers.answers import storage_unavailable
-from receivers.context import WebContext, web_context
+from receivers.context import WebContext, actor, web_context
 from receivers.paging import Name, not_found
 from receivers.single_intake import paused
 from receivers.views import ERRORS
+from storage.held_actions import OpenLedger, discard_on_record, start_on_record
 from storage.held_estimates import HeldEstimate
 from storage.held_files import (
     HeldFile,
     StartedFile,
-    discard_held_file,
     held_file,
     held_files,
-    start_held_file,
 )
+from storage.ledger import Ledger
 
 router = APIRouter(tags=["intake"], responses=ERRORS)
 Context = Annotated[WebContext, Depends(web_context)]
+Actor = Annotated[str, Depends(actor)]
 
 
 class HeldFileView(BaseModel):
@@ -90,6 +92,7 @@ def show_held_file(context: Context, held: Name) -> HeldFileReport:
 @router.post("/api/held-files/{held}/start", status_code=202)
 def start(
     context: Context,
+    who: Actor,
     held: Name,
     *,
     again: Annotated[
@@ -100,7 +103,9 @@ def start(
     if (pause := context.pause.now()) is not None:
         raise paused(pause)
     try:
-        started = start_held_file(context.directory, held, again=again)
+        started = start_on_record(
+            context.directory, held, again=again, actor=who, ledger=_ledger(context)
+        )
     except (DiskFull, OSError) as error:
         raise storage_unavailable(error) from error
     if started is None:
@@ -109,11 +114,16 @@ def start(
 
 
 @router.delete("/api/held-files/{held}", status_code=204)
-def discard(context: Context, held: Name) -> Response:
+def discard(context: Context, who: Actor, held: Name) -> Response:
     """Delete a file that waits; nothing of it was taken in."""
-    if not discard_held_file(context.directory, held):
+    if not discard_on_record(context.directory, held, actor=who, ledger=_ledger(context)):
         raise _unknown(held)
     return Response(status_code=204)
+
+
+def _ledger(context: WebContext) -> OpenLedger:
+    memory_bytes = context.settings.ledger_memory_bytes
+    return partial(Ledger.open, context.directory, memory_bytes=memory_bytes)
 
 
 def _view(held: HeldFile) -> HeldFileView:

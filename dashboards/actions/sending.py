@@ -10,7 +10,8 @@ from batching.errors import BadInput
 from dashboards.performing import Deed, Outcome
 from dashboards.wording import count_of
 from storage.directory import DataDirectory
-from storage.held_files import StartedFile, discard_held_file, start_held_file
+from storage.held_actions import discard_on_record, start_on_record
+from storage.held_files import StartedFile
 from storage.intake_gate import read_pause
 from storage.ledger import Ledger
 from storage.written_requests import hold_requests, put_requests
@@ -71,9 +72,8 @@ def start(
     """Return the deed of taking in a file that waits; `made` is told what became of it."""
 
     def deed(ledger: Ledger, actor: str) -> Outcome:
-        del ledger, actor
         _check_intake(directory)
-        started = start_held_file(directory, held, again=again)
+        started = start_on_record(directory, held, again=again, actor=actor, ledger=lambda: ledger)
         if started is None:
             raise BadInput("the file does not wait any more: it was started or discarded")
         made(started)
@@ -89,8 +89,7 @@ def discard(directory: DataDirectory, held: str) -> Deed:
     """Return the deed of deleting a file that waits."""
 
     def deed(ledger: Ledger, actor: str) -> Outcome:
-        del ledger, actor
-        if not discard_held_file(directory, held):
+        if not discard_on_record(directory, held, actor=actor, ledger=lambda: ledger):
             return Outcome(text="The file does not wait any more.", tone="info")
         return Outcome(text="The file is deleted; nothing of it was sent.")
 

@@ -32,7 +32,8 @@ _TONES: Final[Mapping[str, Tone]] = {
 _PAGES: Final = {
     "batch": "batches", "job": "jobs", "request": "requests", "target": "deliveries",
     "delivery": "deliveries", "destination": "deliveries", "lane": "settings",
-    "token": "settings", "intake": "settings", "account": "settings",
+    "token": "settings", "intake": "settings", "account": "settings", "token_cap": "settings",
+    "file": "upload",
 }  # fmt: skip
 _WITH_PAGES_OF_THEIR_OWN: Final = frozenset({"batch", "job", "request"})
 
@@ -56,7 +57,7 @@ def filters(look: Look) -> Html:
     choices = html(
         "{}{}{}",
         choice(place, "actor", "Who", people, every="Everybody"),
-        choice(place, "entity", "Object", [(one, one.capitalize()) for one in known["entities"]],
+        choice(place, "entity", "Object", [(one, _said(one)) for one in known["entities"]],
                every="All objects"),
         choice(place, "since", "Since", CHOICES, every="At any time"),
     )  # fmt: skip
@@ -135,13 +136,17 @@ _WAYS: Final = {"dashboard": "dashboard", "api": "REST API", "cli": "command lin
 def _object(row: Mapping[str, Any]) -> Html:
     entity, identity = row["entity"], row["entity_id"]
     name = row["model"] or ("several" if identity == "*" else identity)
-    said = entity.capitalize()
+    said = _said(entity)
     if name == entity:
         return html('<a href="{}">{}</a>', _target(entity, identity), said)
     return html(
         '<a href="{}">{} <span class="{}">{}</span></a>',
         _target(entity, identity), said, "" if entity in {"job", "batch"} else "mono", name,
     )  # fmt: skip
+
+
+def _said(entity: str) -> str:
+    return entity.replace("_", " ").capitalize()
 
 
 def _target(entity: str, identity: str) -> str:
@@ -153,7 +158,7 @@ def _target(entity: str, identity: str) -> str:
     return link(page, tab=_TABS_OF_SETTINGS.get(entity)) if page == "settings" else link(page)
 
 
-_TABS_OF_SETTINGS: Final = {"lane": "limits", "token": "access"}
+_TABS_OF_SETTINGS: Final = {"lane": "limits", "token_cap": "limits", "token": "access"}
 
 
 def _what(row: Mapping[str, Any]) -> Html:

@@ -5,9 +5,10 @@ from typing import Any
 
 from rich.table import Table
 
-from batching.errors import BadInput
+from batching.errors import BadInput, ConfigurationError
 from batching.settings import Settings
 from batching.token_limits import read_tokens
+from deployments.cli.recording import is_lost
 from deployments.cli.steering import actor
 from deployments.cli.surroundings import (
     data_directory,
@@ -59,6 +60,8 @@ def reset(model: str) -> None:
 def _ledger(settings: Settings) -> Ledger:
     """Return the ledger, made if need be: a cap may be set before the first request comes."""
     directory = data_directory(settings)
+    if is_lost(directory):
+        raise ConfigurationError("the ledger is lost: `obm rebuild` makes it anew, then set caps")
     directory.create()
     return Ledger.open(directory, memory_bytes=settings.ledger_memory_bytes)
 

@@ -2,10 +2,12 @@
 
 import getpass
 import sys
+from collections.abc import Mapping
 
 import typer
 
 from batching.errors import BadInput
+from deployments.cli.recording import on_record
 from deployments.cli.surroundings import (
     data_directory,
     existing_directory,
@@ -22,6 +24,8 @@ from storage.intake_gate import pause_intake, resume_intake
 from storage.ledger import Ledger
 from storage.log_files import lines_waiting
 from storage.reports.progress import jobs_report
+from storage.reports.retrying import retry_forecast
+from storage.switches import hold_intake
 
 
 def flush(name: str | None) -> None:
@@ -69,35 +73,52 @@ def set_paused(name: str, *, paused: bool) -> None:
 
 def set_intake(*, paused: bool, reason: str | None) -> None:
     """Keep requests over REST out, or let them in again."""
-    directory = data_directory(load_settings())
-    directory.create()
+    settings = load_settings()
+    directory, who = data_directory(settings), actor()
+    changed = on_record(
+        settings,
+        lambda ledger: hold_intake(ledger, paused=paused, actor=who, reason=reason),
+        lambda: (
+            pause_intake(directory, actor=who, reason=reason)
+            if paused
+            else resume_intake(directory)
+        ),
+    )
     if paused:
-        is_new = pause_intake(directory, actor=actor(), reason=reason)
         state = "is paused: POST answers 503. `obm intake resume` ends that"
-        say(f"Intake over REST {state}." if is_new else "Intake over REST was paused already.")
+        say(f"Intake over REST {state}." if changed else "Intake over REST was paused already.")
     else:
-        was_paused = resume_intake(directory)
-        say("Intake over REST goes on." if was_paused else "Intake over REST was not paused.")
+        say("Intake over REST goes on." if changed else "Intake over REST was not paused.")
 
 
 def retry(name: str, *, cancelled_too: bool, sure: bool) -> None:
     """Send failed (and cancelled) requests of a job again, after asking."""
     ledger = _ledger_with(name)
-    with reading(ledger.directory) as reader:
-        job = jobs_report(reader, name=name)[0] if reader is not None else {}
-    failed, cancelled = job.get("failed", 0), job.get("cancelled", 0)
-    count = failed + cancelled if cancelled_too else failed
-    if not count:
+    with ledger.transaction() as reader:
+        forecast = retry_forecast(reader, name, cancelled_too=cancelled_too)
+        job = jobs_report(reader, name=name)[0]
+    if not forecast["again"]:
+        cancelled = 0 if cancelled_too else job["cancelled"]
         hint = f"; {cancelled:,} were cancelled: --all retries them too" if cancelled else ""
-        say(f"No request of job {name} has failed{hint}.")
-        return
-    if not sure and not _confirmed(count, name):
+        nothing = "can be retried now" if sum(forecast.values()) else "has failed"
+        say(f"No request of job {name} {nothing}{hint}.")
+    elif not sure and not _confirmed(forecast["again"], name):
         say("Nothing was changed.")
         return
-    again = jobs.retry_job(ledger, name, cancelled_too=cancelled_too, actor=actor())
-    said(f"{again:,} requests of job {name} are pending again.", ledger.directory)
-    if again < count:
-        say(f"{count - again:,} more can be retried once their results are recorded.")
+    else:
+        again = jobs.retry_job(ledger, name, cancelled_too=cancelled_too, actor=actor())
+        said(f"{again:,} requests of job {name} are pending again.", ledger.directory)
+    _say_what_stays(forecast)
+
+
+def _say_what_stays(forecast: Mapping[str, int]) -> None:
+    if forecast["unrecorded"]:
+        say(f"{forecast['unrecorded']:,} more can be retried once their results are recorded.")
+    if forecast["duplicates"]:
+        say(
+            f"{forecast['duplicates']:,} were refused as duplicates and stay so: the job has "
+            "another request with the same custom_id."
+        )
 
 
 def _confirmed(count: int, name: str) -> bool:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from batching.access import AccessToken, Scope
+from deployments.cli.recording import on_record
+from deployments.cli.steering import actor
 from deployments.cli.surroundings import data_directory, load_settings, out, print_json, say
 from storage import access_tokens
+from storage.switches import end_token, issue_token
 
 _SHOWN_ONCE = (
     "This is the only time that it is shown: keep it where your programs find secrets, and send "
@@ -18,10 +21,14 @@ _FIRST = "From now on every call of the API needs a token, on this machine too."
 
 def create(name: str, scopes: Sequence[Scope]) -> None:
     """Make a token; it alone goes to standard output, for scripts."""
-    directory = data_directory(load_settings())
-    directory.create()
+    settings = load_settings()
+    directory = data_directory(settings)
     is_first = not access_tokens.read_tokens(directory)
-    text = access_tokens.create_token(directory, name=name, scopes=scopes)
+    text = on_record(
+        settings,
+        lambda ledger: issue_token(ledger, name=name, scopes=scopes, actor=actor()),
+        lambda: access_tokens.create_token(directory, name=name, scopes=scopes),
+    )
     sys.stdout.write(f"{text}\n")
     sys.stderr.write(f"{_SHOWN_ONCE}\n")
     if is_first:
@@ -41,7 +48,12 @@ def show(*, as_json: bool) -> None:
 
 def revoke(name: str) -> None:
     """End a token."""
-    token = access_tokens.revoke_token(data_directory(load_settings()), name)
+    settings = load_settings()
+    token = on_record(
+        settings,
+        lambda ledger: end_token(ledger, name, actor=actor()),
+        lambda: access_tokens.revoke_token(data_directory(settings), name),
+    )
     say(f"Token {token.name} ({token.id}) is not valid any more; running servers notice at once.")
 
 

@@ -104,6 +104,30 @@ def test_cancelled_requests_are_retried_only_with_all(obm: Obm, job: Store) -> N
     assert job.states() == {"pending": 2, "succeeded": 2}
 
 
+def test_a_refused_duplicate_is_not_promised_a_retry(obm: Obm, job: Store) -> None:
+    job.run(
+        "UPDATE requests SET error_code = 'obm_duplicate_custom_id' WHERE row_index = "
+        "(SELECT min(row_index) FROM requests WHERE state = 'failed')"
+    )
+    asked = obm("retry", "tickets")
+    assert "1 requests of job tickets would run again" in asked.err
+    said = obm("retry", "tickets", "--yes")
+    assert "1 requests of job tickets are pending again" in said.out
+    assert "1 were refused as duplicates and stay so" in said.out
+    assert "once their results" not in said.out
+    assert job.states() == {"failed": 1, "pending": 1, "succeeded": 2}
+    again = obm("retry", "tickets", "--yes")
+    assert "No request of job tickets can be retried now." in again.out
+    assert "1 were refused as duplicates" in again.out
+
+
+def test_what_is_not_recorded_yet_can_be_retried_later(obm: Obm, job: Store) -> None:
+    job.run("UPDATE requests SET result_id = NULL WHERE state = 'failed'")
+    said = obm("retry", "tickets", "--yes")
+    assert "2 more can be retried once their results are recorded" in said.out
+    assert job.states() == {"failed": 2, "succeeded": 2}
+
+
 def test_what_was_done_is_recorded_with_who_did_it(obm: Obm, job: Store) -> None:
     obm("pause", "tickets")
     (move,) = job.rows("SELECT actor, target FROM transitions WHERE actor <> 'pipeline'")

@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 
 from command_line import Obm
+from factories import Store, chat_lines
 
 from batching.access import find_identity
 from storage.access_tokens import read_tokens
 from storage.directory import DataDirectory
 from storage.intake_gate import read_pause
+from storage.ledger import Ledger
 
 
 def test_a_new_token_is_printed_alone_and_is_valid(obm: Obm, folder: Path) -> None:
@@ -83,3 +85,49 @@ def test_intake_is_paused_and_goes_on(obm: Obm, folder: Path) -> None:
     assert obm("intake", "resume").code == 0
     assert read_pause(directory) is None
     assert "not paused" in obm("intake", "resume").out
+
+
+def moves(folder: Path) -> list[tuple[str, str, str, bool]]:
+    store = Store(DataDirectory(folder / "data"), Ledger(DataDirectory(folder / "data")))
+    rows = store.rows("SELECT * FROM transitions ORDER BY happened_at, rowid")
+    return [
+        (row["entity"], row["entity_id"], row["target"], row["actor"].startswith("cli"))
+        for row in rows
+    ]
+
+
+def test_tokens_and_the_intake_are_told_in_the_audit_trail(obm: Obm, folder: Path) -> None:
+    obm("token", "create", "a", "--scope", "read")
+    obm("token", "revoke", "a")
+    for _ in range(2):  # what changes nothing is not told
+        obm("intake", "pause", "--reason", "moving")
+    obm("intake", "resume")
+    assert moves(folder) == [
+        ("token", "a", "created", True),
+        ("token", "a", "revoked", True),
+        ("intake", "intake", "paused", True),
+        ("intake", "intake", "open", True),
+    ]
+
+
+def test_a_ledger_that_cannot_be_used_keeps_nobody_from_revoking_and_pausing(
+    obm: Obm, folder: Path
+) -> None:
+    text = obm("token", "create", "a", "--scope", "read").out.strip()
+    directory = DataDirectory(folder / "data")
+    directory.ledger.write_bytes(b"this was a ledger")
+    revoked = obm("token", "revoke", "a")
+    assert (revoked.code, "not in the audit trail" in revoked.err) == (0, True)
+    assert find_identity(text, read_tokens(directory)) is None
+    assert obm("intake", "pause").code == 0
+    assert read_pause(directory) is not None
+
+
+def test_no_ledger_is_made_in_place_of_a_lost_one(obm: Obm, folder: Path) -> None:
+    store = Store.at(folder / "data")
+    store.take_in(chat_lines(1))
+    store.directory.ledger.unlink()
+    said = obm("token", "create", "a", "--scope", "read")
+    assert (said.code, "obm rebuild" in said.err) == (0, True)
+    assert obm("cap", "set", "gpt-4o", "5").code == 2
+    assert not store.directory.ledger.exists()

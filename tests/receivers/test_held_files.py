@@ -8,11 +8,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from factories import Store
 from web_process import StartWeb, Web, json_lines, request_line
 
 from batching.access import Scope
 from storage.access_tokens import create_token
 from storage.held_files import KEPT_SECONDS
+from storage.ledger import Ledger
 
 BAD = b'{"custom_id":"bad","method":"GET"}\n'
 
@@ -133,3 +135,19 @@ def test_what_nobody_wants_for_a_day_is_deleted_with_the_next_file(shared_web: W
     os.utime(folder, (long_ago, long_ago))
     held_by(shared_web, lines_of(2))
     assert not folder.exists()
+
+
+def test_who_started_and_discarded_a_file_is_in_the_audit_trail(start_web: StartWeb) -> None:
+    web = start_web()
+    body = lines_of(2)
+    first, second = (held_by(web, body, name=f"{name}.jsonl") for name in ("one", "two"))
+    assert web.client.post(f"/api/held-files/{first}/start").status_code == 202
+    assert web.client.delete(f"/api/held-files/{second}").status_code == 204
+    assert web.client.delete(f"/api/held-files/{second}").status_code == 404
+    store = Store(web.directory, Ledger(web.directory))
+    rows = store.rows("SELECT entity, entity_id, target, reason, actor FROM transitions")
+    assert [(row["entity"], row["entity_id"], row["target"], row["actor"]) for row in rows] == [
+        ("file", "one.jsonl", "started", "api:local"),
+        ("file", "two.jsonl", "discarded", "api:local"),
+    ]
+    assert rows[0]["reason"] == f"job one, {len(body)} bytes"

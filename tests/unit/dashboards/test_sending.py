@@ -7,14 +7,16 @@ import pytest
 from factories import Store
 from looks import Looker
 
-from batching.errors import BadInput
+from batching.errors import BadInput, DiskFull
 from batching.requests import ReadingRules, ReadRequest, read_request
 from dashboards.actions import sending
 from storage.directory import DataDirectory
 from storage.formats import SourceFormat
+from storage.held_actions import start_on_record
 from storage.held_estimates import estimate_held_file, read_estimate
 from storage.held_files import StartedFile, held_file, held_files, hold, start_held_file
 from storage.intake_gate import pause_intake
+from storage.ledger import Ledger
 from storage.reports.terms import Terms
 from storage.uploaded_files import UploadedFile
 
@@ -133,3 +135,32 @@ def test_reading_can_be_given_up_and_begun_anew(store: Store) -> None:
     again = read_estimate(found)
     assert again is not None
     assert again.accepted == 3
+
+
+def test_who_started_and_discarded_what_is_in_the_trail_and_on_its_page(store: Store) -> None:
+    first, second = written(store), written(store)
+    names = [str(held_file(store.directory, held).file) for held in (first, second)]  # type: ignore[union-attr]  # both wait
+    made: list[StartedFile] = []
+    sending.start(store.directory, first, again=False, made=made.append)(store.ledger, "mia")
+    sending.discard(store.directory, second)(store.ledger, "mia")
+    assert sending.discard(store.directory, second)(store.ledger, "mia").tone == "info"
+    rows = store.rows("SELECT entity_id, target, actor FROM transitions WHERE entity = 'file'")
+    assert [tuple(row.values()) for row in rows] == [
+        (names[0], "started", "mia"), (names[1], "discarded", "mia"),
+    ]  # fmt: skip
+    shown = Looker(store.directory).tile("/ui/audit?entity=file", "rows")
+    assert names[0] in shown
+    assert 'href="/ui/upload"' in shown
+
+
+def test_a_file_is_started_also_when_that_cannot_be_written_down(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full() -> Ledger:
+        raise DiskFull("no space left")
+
+    held = written(store)
+    started = start_on_record(store.directory, held, again=False, actor="mia", ledger=full)
+    assert started is not None
+    assert (store.directory.inbox / started.file).exists()
+    assert f"{started.file} was started by mia: not in the trail (no space left)" in caplog.text
