@@ -42,8 +42,15 @@ class Settings(BaseSettings):
         "OBM_ACCOUNT", "default", "name of the account; a batch remembers it", min_length=1
     )
     data_dir: Path = _named("OBM_DATA_DIR", Path("data"), "everything is kept in this folder")
-    host: str = _named("OBM_HOST", "127.0.0.1", "address that the web process binds")
-    port: int = _named("OBM_PORT", 4000, "port of the web process", ge=0, le=65535)
+    host: str = _named("OBM_HOST", "127.0.0.1", "address that API and dashboard bind")
+    port: int = _named("OBM_PORT", 4000, "port of the REST API (0: any)", ge=0, le=65535)
+    dashboard_port: int = _named(
+        "OBM_DASHBOARD_PORT",
+        4001,
+        "port of the dashboard; `obm web` without `--only` serves it at OBM_PORT (0: any)",
+        ge=0,
+        le=65535,
+    )
     prefect_port: int = _named(
         "OBM_PREFECT_PORT", 4200, "port of the embedded Prefect server (0: any)", ge=0, le=65535
     )

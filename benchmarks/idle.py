@@ -45,7 +45,8 @@ def measure() -> list[Figure]:
 
 
 def _started(directory: DataDirectory, url: str) -> "subprocess.Popen[bytes]":
-    own = {"OBM_DATA_DIR": str(directory.root), "OBM_PREFECT_PORT": "0", "OBM_PORT": "0"}
+    ports = dict.fromkeys(("OBM_PREFECT_PORT", "OBM_PORT", "OBM_DASHBOARD_PORT"), "0")
+    own = {"OBM_DATA_DIR": str(directory.root), **ports}
     provider = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "bench"}
     others = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     return subprocess.Popen(

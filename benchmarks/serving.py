@@ -19,7 +19,8 @@ def web_server(data: Path, *arguments: str) -> Iterator[tuple[int, int]]:
     environment = {**os.environ, "OBM_DATA_DIR": str(data), "OBM_HOST": "127.0.0.1"}
     port = free_port()
     command = [sys.executable, "-m", "deployments.cli", "web", *arguments]
-    with _serving(command, {**environment, "OBM_PORT": str(port)}, port) as process_id:
+    ports = dict.fromkeys(("OBM_PORT", "OBM_DASHBOARD_PORT"), str(port))
+    with _serving(command, {**environment, **ports}, port) as process_id:
         yield port, process_id
 
 

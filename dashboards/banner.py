@@ -16,7 +16,10 @@ from storage.intake_gate import read_pause
 from storage.reports.switches import held_back
 from storage.submission_lock import submission_lock
 
-_ROLES: Final[Mapping[str, str]] = {"pipeline": "Pipeline", "consumer": "RabbitMQ intake"}
+_ROLES: Final[Mapping[str, str]] = {
+    "pipeline": "Pipeline", "web": "REST API", "consumer": "RabbitMQ intake",
+}  # fmt: skip
+"""The dashboard's own role is not here: who reads this is answered by it."""
 _UNWELL: Final = frozenset({"failing", "waiting", "stopped"})
 
 

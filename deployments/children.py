@@ -22,6 +22,8 @@ class Role:
     argv: tuple[str, ...]
     ready_when: Callable[[], bool]
     """Whether it does its work; asked often, so cheap."""
+    after: str | None = None
+    """The role that must do its work before this one starts, and that outlives it."""
     restart: bool = True
     """Whether it is started again when it ends by itself."""
     environment: Mapping[str, str] | None = None

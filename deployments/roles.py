@@ -33,7 +33,8 @@ STOP_SECONDS = 9.5
 _LOOK_SECONDS = 0.2
 
 PIPELINE_ARGV = (sys.executable, "-m", "deployments.cli", "pipeline")
-WEB_ARGV = (sys.executable, "-m", "deployments.cli", "web")
+API_ARGV = (sys.executable, "-m", "deployments.cli", "web", "--only", "api")
+DASHBOARD_ARGV = (sys.executable, "-m", "deployments.cli", "web", "--only", "dashboard")
 CONSUMER_ARGV = (sys.executable, "-m", "deployments.cli", "consume")
 
 
@@ -42,20 +43,28 @@ def build_roles(
     server: PrefectServer | None,
     pipeline_argv: Sequence[str] = PIPELINE_ARGV,
 ) -> tuple[Role, ...]:
-    """Return the roles in the order in which they start; each one waits for the one before."""
+    """Return the roles that are always there.
+
+    The pipeline waits for its server, which takes the longest; the others start meanwhile.
+    """
     clients = {} if server is None else client_environment(server)
+    servers = () if server is None else (server.role(),)
     pipeline = Role(
         name="pipeline",
         argv=tuple(pipeline_argv),
         ready_when=_says_running(directory, "pipeline"),
+        after=servers[0].name if servers else None,
         environment={**os.environ, **clients},
     )
-    web = Role(
-        name="web",
-        argv=WEB_ARGV,
-        ready_when=_says_running(directory, "web"),
+    return (*servers, pipeline, *_web_roles(directory))
+
+
+def _web_roles(directory: DataDirectory) -> tuple[Role, ...]:
+    """Return the API and the dashboard: apart, so that open pages keep no request waiting."""
+    return tuple(
+        Role(name=name, argv=argv, ready_when=_says_running(directory, name))
+        for name, argv in (("web", API_ARGV), ("dashboard", DASHBOARD_ARGV))
     )
-    return (pipeline, web) if server is None else (server.role(), pipeline, web)
 
 
 def consumer_roles(directory: DataDirectory, settings: Settings) -> tuple[Role, ...]:
@@ -80,6 +89,7 @@ def run_roles(settings: Settings, pipeline_argv: Sequence[str] = PIPELINE_ARGV) 
     directory = DataDirectory(settings.data_dir.absolute())
     directory.create()
     consumers = consumer_roles(directory, settings)
+    _check_ports(settings)
     with exclusive_lock_if_free(directory.locks / "up.lock") as is_ours:
         if not is_ours:
             raise ConfigurationError(
@@ -96,8 +106,7 @@ def _keep(roles: Sequence[Role], when_ready: Callable[[], None]) -> int:
     supervisor = Supervisor()
     with _stop_on_signals() as stop_asked:
         try:
-            for role in roles:
-                _await_ready(supervisor, supervisor.start(role), stop_asked)
+            _start(supervisor, roles, stop_asked)
             if not stop_asked():
                 when_ready()
             while not stop_asked():
@@ -111,10 +120,25 @@ def _keep(roles: Sequence[Role], when_ready: Callable[[], None]) -> int:
     return 0
 
 
-def _await_ready(supervisor: Supervisor, child: Child, stop_asked: Callable[[], bool]) -> None:
-    while not stop_asked() and not child.is_ready:
+def _start(supervisor: Supervisor, roles: Sequence[Role], stop_asked: Callable[[], bool]) -> None:
+    """Start each role as soon as the one that it needs is ready, and wait for all of them."""
+    waiting = list(roles)
+    started: list[Child] = []
+    ready: set[str | None] = {None}
+    while not stop_asked() and len(ready) <= len(roles):
+        started += [supervisor.start(role) for role in waiting if role.after in ready]
+        waiting = [role for role in waiting if role.after not in ready]
         supervisor.look_after()
+        ready |= {child.role.name for child in started if child.is_ready}
         time.sleep(_LOOK_SECONDS)
+
+
+def _check_ports(settings: Settings) -> None:
+    if settings.port == settings.dashboard_port != 0:
+        raise ConfigurationError(
+            f"OBM_PORT and OBM_DASHBOARD_PORT are both {settings.port}, and the API and the "
+            "dashboard are two processes here: set one of them to another port"
+        )
 
 
 @contextmanager
@@ -149,8 +173,8 @@ def _welcome(directory: DataDirectory, server: PrefectServer | None) -> None:
         f"[bold]OpenAI Batch Manager {product_version()}[/] is running.\n"
         f"  Put request files into  {directory.inbox}\n"
         f"  Results appear in       {directory.outbox}\n"
-        f"  Dashboard               {_web_url(directory)}/ui\n"
-        f"  API, with a page to try {_web_url(directory)}/api/swaggerui\n"
+        f"  Dashboard               {_url_of(directory, 'dashboard')}/ui\n"
+        f"  API, with a page to try {_url_of(directory, 'web')}/api/swaggerui\n"
         f"  Runs and schedules      {prefect}\n"
         f"  All data is kept in     {directory.root}\n"
         "Stop with Ctrl-C: nothing is lost, the next start goes on.",
@@ -159,7 +183,7 @@ def _welcome(directory: DataDirectory, server: PrefectServer | None) -> None:
     )
 
 
-def _web_url(directory: DataDirectory) -> str:
-    """Return where the web process says that it answers: port 0 stands for any."""
-    health = read_health(directory.health, "web")
+def _url_of(directory: DataDirectory, role: str) -> str:
+    """Return where a web process says that it answers: port 0 stands for any."""
+    health = read_health(directory.health, role)
     return (health.message if health else None) or ""

@@ -14,6 +14,8 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
 _STEADY_SECONDS = 60.0
 _HOPELESS_STARTS = 4
+_LAST_SECONDS = 2.5
+"""Held back for roles that end last."""
 
 
 class RoleFailed(Exception):
@@ -57,17 +59,14 @@ class Supervisor:
                 watched.child.start()
 
     def stop(self, timeout_seconds: float) -> None:
-        """Stop all: the last started first, each within its share of the time."""
+        """Stop all, together, but for those that others need: these follow in the time left."""
         deadline = time.monotonic() + timeout_seconds
         while self._watched:
-            child = self._watched.pop().child
-            others = len(self._watched)
-            stop_all([child], max(0.1, deadline - time.monotonic() - others * _share(others)))
-
-
-def _share(others: int) -> float:
-    """Return the seconds that are held back for each role still to be stopped."""
-    return 2.5 if others else 0.0
+            needed = {watched.child.role.after for watched in self._watched}
+            children = [w.child for w in self._watched if w.child.role.name not in needed]
+            self._watched = [w for w in self._watched if w.child.role.name in needed]
+            held_back = _LAST_SECONDS if self._watched else 0.0
+            stop_all(children, max(0.1, deadline - time.monotonic() - held_back))
 
 
 def _note_alive(watched: _Watched) -> None:

@@ -1,6 +1,7 @@
 """The figures for Prometheus: what this process counts, and what the ledger says."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Annotated, Any, Final
@@ -35,8 +36,14 @@ _STATES: Final = (
     ("deliveries", deliveries_by_state),
     ("batches", batches_by_state),
 )
-_DOORS: Final[Mapping[str | None, str]] = {"web": "rest", "consumer": "rabbitmq", None: "file"}
+_DOORS: Final[Mapping[str | None, str]] = {
+    "web": "rest",
+    "dashboard": "rest",
+    "consumer": "rabbitmq",
+    None: "file",
+}
 """What the roles that receive are called here; uploads of many are files, too."""
+_OUTCOMES: Final = ("accepted", "duplicate", "refused")
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -134,10 +141,12 @@ def _taken_in(rows: list[dict[str, Any]]) -> Metric:
         "requests that the pipeline has taken in, ever, by the door they came through",
         labels=["door", "outcome"],
     )
+    sums: Counter[tuple[str, str]] = Counter()
     for row in rows:
         door = _DOORS.get(row["role"], row["role"])
-        for outcome in ("accepted", "duplicate", "refused"):
-            family.add_metric([door, outcome], row[outcome])
+        sums.update({(door, outcome): row[outcome] for outcome in _OUTCOMES})
+    for labels, count in sums.items():
+        family.add_metric(labels, count)
     return family
 
 

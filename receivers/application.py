@@ -34,6 +34,7 @@ from receivers.browser_pages import LOGIN, LOGOUT, PAGES, introduce, is_of_dashb
 from receivers.browser_sessions import BrowserSessions
 from receivers.bulk_intake import BulkIntake
 from receivers.context import WebContext
+from receivers.dashboard_elsewhere import DashboardElsewhere
 from receivers.failure_limit import FailureLimit
 from receivers.file_intake import FileIntake
 from receivers.head_requests import HeadRequests
@@ -71,7 +72,8 @@ _DESCRIPTION: Final = (
 def build_application(context: WebContext, dashboard: ASGIApp | None = None) -> ASGIApp:
     """Return the application: headers, then authentication, then intake, then FastAPI.
 
-    The dashboard, if there is one, answers at `/ui` and for the files that its pages load.
+    The dashboard, if there is one, answers at `/ui` and for the files that its pages load; if
+    there is none, browsers are led to the process that has it.
     """
     intake = {
         "/api/requests": _Answered(SingleIntake(context)),
@@ -79,14 +81,13 @@ def build_application(context: WebContext, dashboard: ASGIApp | None = None) -> 
         "/api/files": _Answered(FileIntake(context)),
     }
     api = HeadRequests(_build_api(context, intake))
-    failures = FailureLimit()
+    failures, sessions = FailureLimit(), BrowserSessions(context)
     if dashboard is None:
-        served = Authentication(_IntakeFirst(intake, api), context, failures)
-    else:
-        sessions = BrowserSessions(context)
-        login = Login(context, sessions, failures)
-        pages = _PagesFirst(HeadRequests(login), HeadRequests(dashboard), api)
-        served = Authentication(_IntakeFirst(intake, pages), context, failures, sessions)
+        served = Authentication(_IntakeFirst(intake, api), context, failures, sessions)
+        return SecurityHeaders(DashboardElsewhere(served, context))
+    login = Login(context, sessions, failures)
+    pages = _PagesFirst(HeadRequests(login), HeadRequests(dashboard), api)
+    served = Authentication(_IntakeFirst(intake, pages), context, failures, sessions)
     return SecurityHeaders(served)
 
 

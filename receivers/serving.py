@@ -35,7 +35,12 @@ Beside = Callable[[], Coroutine[Any, Any, None]]
 
 
 def serve(
-    context: WebContext, app: ASGIApp, listener: socket.socket, besides: Sequence[Beside] = ()
+    context: WebContext,
+    app: ASGIApp,
+    listener: socket.socket,
+    besides: Sequence[Beside],
+    *,
+    who_answers: str,
 ) -> None:
     """Serve until SIGINT or SIGTERM; what was accepted is handed over at the end."""
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -58,7 +63,7 @@ def serve(
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
     try:
-        _Server(config, context, besides).run(sockets=[listener])
+        _Server(config, context, besides, who_answers).run(sockets=[listener])
     finally:
         gc.unfreeze()  # or the end of the process would take it all for leaked
 
@@ -72,16 +77,16 @@ def end_cleanly_on_signals() -> None:
         signal.signal(number, _end)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound; ConfigurationError says why it cannot be."""
+def listen(host: str, port: int, *, setting: str) -> socket.socket:
+    """Return a socket that is bound; ConfigurationError says why not, and which setting helps."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigurationError(
-            f"the web process cannot listen on {host} port {port} ({reason}): stop what uses it, "
-            "or set OBM_HOST and OBM_PORT"
+            f"this cannot listen on {host} port {port} ({reason}): stop what uses it, or set "
+            f"OBM_HOST and {setting}"
         ) from error
     # asyncio does this only for sockets that it made itself; without it each answer takes 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -101,10 +106,15 @@ class _Server(uvicorn.Server):
     """Does what has to be done besides answering."""
 
     def __init__(
-        self, config: uvicorn.Config, context: WebContext, besides: Sequence[Beside]
+        self,
+        config: uvicorn.Config,
+        context: WebContext,
+        besides: Sequence[Beside],
+        who_answers: str,
     ) -> None:
         super().__init__(config)
         self._context = context
+        self._who_answers = who_answers
         self._url = ""
         self._begin: tuple[Beside, ...] = (
             self._look_after_connections,
@@ -118,7 +128,7 @@ class _Server(uvicorn.Server):
         """Begin to serve."""
         await super().startup(sockets=sockets)
         self._url = _url_of(self._context.settings.host, sockets)
-        logger.info("the API and the dashboard answer at %s", self._url)
+        logger.info("%s at %s", self._who_answers, self._url)
         self._besides = [asyncio.create_task(beside()) for beside in self._begin]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -55,7 +55,10 @@ def start(data: Path, *parts: str, **settings: object) -> Web:
     port = free_port()
     log = data.with_suffix(".log")
     environment = environment_of(
-        {"OBM_PORT": port, "OBM_DATA_DIR": data, "OBM_RECEIVE_TIMEOUT": 1, **settings}
+        {
+            "OBM_PORT": port, "OBM_DASHBOARD_PORT": port, "OBM_DATA_DIR": data,
+            "OBM_RECEIVE_TIMEOUT": 1, **settings,
+        }
     )
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -19,7 +19,8 @@ from storage.intake_gate import read_pause
 from storage.reports.switches import lane_switches, target_switches
 
 _ROLES: Final[Mapping[str, tuple[str, str]]] = {
-    "web": ("Web", "REST API and dashboard"),
+    "web": ("Web", "REST API; the dashboard too, if it has no process of its own"),
+    "dashboard": ("Dashboard", "these pages, where they have a process of their own"),
     "pipeline": ("Pipeline", "takes in, submits, tracks, delivers"),
     "consumer": ("RabbitMQ intake", "takes requests from a queue"),
 }

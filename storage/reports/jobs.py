@@ -135,8 +135,8 @@ WHERE job_id = ? AND state IN ('failed', 'cancelled')
 GROUP BY error_code, status_code ORDER BY requests DESC, error_code LIMIT 50
 """
 _KIND: Final = """
-CASE WHEN name LIKE 'web-%.obmlog' THEN 'rest' WHEN name LIKE 'consumer-%.obmlog'
-    THEN 'rabbitmq' ELSE 'file' END
+CASE WHEN name LIKE 'web-%.obmlog' OR name LIKE 'dashboard-%.obmlog' THEN 'rest'
+    WHEN name LIKE 'consumer-%.obmlog' THEN 'rabbitmq' ELSE 'file' END
 """
 
 

@@ -65,6 +65,7 @@ def running(folder: Path, simulator: SimulatorProcess, **settings: object) -> It
             "OPENAI_BASE_URL": simulator.url,
             "OBM_DATA_DIR": folder / "data",
             "OBM_PORT": port,
+            "OBM_DASHBOARD_PORT": 0,
             "OBM_PREFECT_PORT": free_port(),
             "OBM_BATCH_MAX_WAIT": 0,
             "OBM_POLL_MIN": 1,

@@ -76,6 +76,7 @@ def test_up_delivers_a_dropped_file_and_a_signal_ends_everything(
         "OBM_DATA_DIR": str(data),
         "OBM_PREFECT_PORT": str(port),
         "OBM_PORT": "0",
+        "OBM_DASHBOARD_PORT": "0",
         "OBM_BATCH_MAX_WAIT": "0",
         "OBM_FILE_STABLE_SECONDS": "0.3",
         "OBM_POLL_MIN": "1",

@@ -82,6 +82,7 @@ class Pipeline:
             "OBM_DATA_DIR": str(self.data),
             "OBM_PREFECT_PORT": "0",
             "OBM_PORT": "0",
+            "OBM_DASHBOARD_PORT": "0",
             "SAMPLE_SCHEDULES": schedules,
             "TRACE_FOLDER": str(self.data),
             **environment,

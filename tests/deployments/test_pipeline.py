@@ -58,7 +58,7 @@ def test_a_killed_pipeline_takes_its_server_along_and_the_next_one_ends_its_runs
 def test_roles_of_a_killed_up_die_with_it(pipeline: "Pipeline", eventually: Eventually) -> None:
     pipeline.start("up", "held=3600")
     eventually(lambda: pipeline.trace("held"))
-    eventually(lambda: len(pipeline.family()) == 4)  # itself, server, pipeline, web
+    eventually(lambda: len(pipeline.family()) == 5)  # itself, server, pipeline, API, dashboard
     family = pipeline.family()
     pipeline.send(signal.SIGKILL)
     pipeline.wait()

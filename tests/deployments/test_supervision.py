@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -127,3 +128,47 @@ def test_a_log_stays_bounded_and_keeps_its_latest_part(
         assert b"\0" not in log.read_bytes()
     finally:
         child.kill()
+
+
+def test_roles_end_together_but_for_the_one_that_another_needs(
+    supervisor: Supervisor, tmp_path: Path, eventually: Eventually
+) -> None:
+    order = tmp_path / "order"
+
+    def told(name: str, after: str | None = None, pause_seconds: float = 0.0) -> Role:
+        code = (
+            "import signal, time\n"
+            "def end(*_):\n"
+            f"    time.sleep({pause_seconds})\n"
+            f"    open({str(order)!r}, 'a').write({name!r} + ' ')\n"
+            "    raise SystemExit(0)\n"
+            f"signal.signal(signal.SIGTERM, end)\nopen({str(tmp_path / name)!r}, 'w')\n"
+        )
+        ready = (tmp_path / name).exists
+        argv = (sys.executable, "-c", code + SLEEP)
+        return Role(name=name, argv=argv, ready_when=ready, after=after)
+
+    children = [
+        supervisor.start(told("server")),
+        supervisor.start(told("slow", after="server", pause_seconds=1.0)),
+        supervisor.start(told("quick", pause_seconds=0.5)),
+    ]
+    eventually(lambda: all(child.is_ready for child in children))
+    supervisor.stop(20)
+    assert order.read_text().split() == ["quick", "slow", "server"]
+    assert [child.exit_code for child in children] == [0, 0, 0]
+
+
+def test_time_is_held_back_for_the_role_that_ends_last(
+    supervisor: Supervisor, tmp_path: Path, eventually: Eventually
+) -> None:
+    logs = [tmp_path / name for name in ("deaf-1", "deaf-2")]
+    deaf = [
+        supervisor.start(replace(role(DEAF + SLEEP, log), name=log.name, after="sample"))
+        for log in logs
+    ]
+    server = supervisor.start(role(SLEEP))
+    eventually(lambda: all(log.exists() and log.read_text() for log in logs))
+    supervisor.stop(3.0)
+    assert [child.exit_code for child in deaf] == [-signal.SIGKILL] * 2
+    assert server.exit_code == -signal.SIGTERM

@@ -23,7 +23,8 @@ from running_commands import environment_of, free_port, started, until
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 SHOWN_ONLY = re.findall(r"^```console\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-SIMULATOR_PORT, API_PORT, WEBHOOK_PORT = "8080", "4000", "9000"
+SIMULATOR_PORT, API_PORT, DASHBOARD_PORT, WEBHOOK_PORT = "8080", "4000", "4001", "9000"
+PORTS = (SIMULATOR_PORT, API_PORT, DASHBOARD_PORT, WEBHOOK_PORT)
 
 DEMO, TEST, SIMULATE = "make demo\n", "make test\n", "obm simulate --port 8080\n"
 CONSUMER = "python examples/webhook_consumer.py --port 9000\n"
@@ -72,10 +73,16 @@ def clone(tmp_path: Path) -> Clone:
     mark = programs / ".installed"  # newer than the lock file: nothing is installed again
     mark.unlink(missing_ok=True)
     mark.touch()
-    ports = {named: free_port() for named in (SIMULATOR_PORT, API_PORT, WEBHOOK_PORT)}
+    ports = {named: free_port() for named in PORTS}
     return Clone(
         root=tmp_path,
-        environment=environment_of({"OBM_PREFECT_PORT": 0, "OBM_PORT": ports[API_PORT]}),
+        environment=environment_of(
+            {
+                "OBM_PREFECT_PORT": 0,
+                "OBM_PORT": ports[API_PORT],
+                "OBM_DASHBOARD_PORT": ports[DASHBOARD_PORT],
+            }
+        ),
         ports=ports,
     )
 

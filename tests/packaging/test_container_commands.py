@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def _pipeline_environment(data: Path, provider: str, **more: str) -> dict[str, s
         "OBM_DATA_DIR": data, "OPENAI_BASE_URL": provider, "OPENAI_API_KEY": "any",
         "OBM_BATCH_MAX_WAIT": 0, "OBM_POLL_MIN": 0.2, "OBM_POLL_MAX": 1,
         "OBM_FILE_STABLE_SECONDS": 0.2, "OBM_PREFECT_PORT": 0, "OBM_PORT": 0,
+        "OBM_DASHBOARD_PORT": 0,
     }  # fmt: skip
     return environment_of(image_environment(), service("pipeline")["environment"], here, more)
 
@@ -143,6 +145,30 @@ def test_the_web_container_asks_for_a_token_and_serves_once_there_is_one(tmp_pat
         assert httpx.post(address, headers=bearer, content=REQUEST).status_code == 202
         assert httpx.post(f"http://127.0.0.1:{port}/api/flush", headers=bearer).is_success
     assert process.returncode == 0, log.read_text()
+
+
+def test_the_dashboard_container_serves_pages_beside_the_web_container(tmp_path: Path) -> None:
+    ports = {"web": free_port(), "dashboard": free_port()}
+    here = {
+        "OBM_DATA_DIR": tmp_path / "data", "OBM_PORT": ports["web"],
+        "OBM_DASHBOARD_PORT": ports["dashboard"],
+    }  # fmt: skip
+    told = partial(environment_of, image_environment())
+    environments = {name: told(service(name)["environment"], here) for name in ports}
+    (advice,) = re.findall(r"docker compose run --rm web (obm token create .+)", COMPOSE_FILE)
+    assert _told(advice.split(), environments["web"], tmp_path).code == 0
+    with ExitStack() as running:
+        for name, environment in environments.items():
+            log = tmp_path / f"{name}.log"
+            assert not succeeds(healthcheck(name), environment, tmp_path)
+            running.enter_context(
+                started(service(name)["command"], environment=environment, folder=tmp_path, log=log)
+            )
+            until(partial(succeeds, healthcheck(name), environment, tmp_path), log)
+        page = f"http://127.0.0.1:{ports['dashboard']}/ui"
+        assert httpx.get(page).headers["location"].startswith("/ui/login")
+        led = httpx.get(f"http://127.0.0.1:{ports['web']}/ui")
+        assert (led.status_code, led.headers["location"]) == (307, page)
 
 
 def test_the_consumer_container_is_healthy_while_it_can_take_requests(

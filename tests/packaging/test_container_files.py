@@ -23,7 +23,7 @@ from deployments.cli import application
 from deployments.prefect_server import PACE, QUIET, RETENTION
 from receivers.rabbitmq_source import Source
 
-OWN_ROLES = ("prefect", "pipeline", "web", "consumer")
+OWN_ROLES = ("prefect", "pipeline", "web", "dashboard", "consumer")
 ROLES_WITH_SETTINGS = OWN_ROLES[1:]
 
 
@@ -84,22 +84,24 @@ def test_a_container_gets_more_time_to_stop_than_the_product_takes() -> None:
         assert int(service(name)["stop_grace_period"].removesuffix("s")) > 10
 
 
-def test_only_this_machine_reaches_the_published_port() -> None:
+def test_only_this_machine_reaches_the_published_ports() -> None:
     published = {name: found.get("ports", []) for name, found in compose()["services"].items()}
     assert published == {
         "prefect": ["127.0.0.1:4200:4200"],
         "pipeline": [],
         "web": ["127.0.0.1:4000:4000"],
+        "dashboard": ["127.0.0.1:4001:4001"],
         "consumer": [],
         "rabbitmq": ["127.0.0.1:5672:5672"],
     }
     assert service("web")["environment"]["OBM_PORT"] == "4000"
+    assert service("dashboard")["environment"]["OBM_DASHBOARD_PORT"] == "4001"
 
 
 def test_the_broker_and_what_consumes_from_one_start_only_when_they_are_asked_for() -> None:
     profiles = {name: found.get("profiles") for name, found in compose()["services"].items()}
     assert profiles == {
-        "prefect": None, "pipeline": None, "web": None,
+        "prefect": None, "pipeline": None, "web": None, "dashboard": None,
         "consumer": ["consumer", "rabbitmq"], "rabbitmq": ["rabbitmq"],
     }  # fmt: skip
 
@@ -113,9 +115,9 @@ def test_every_variable_of_a_role_is_a_setting(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROLES_WITH_SETTINGS)
 def test_every_role_runs_a_command_of_the_product(name: str) -> None:
-    program, command = service(name)["command"]
+    program, command, *options = service(name)["command"]
     assert program == "obm"
-    assert command in get_group(application).commands
+    get_group(application).commands[command].make_context(command, options)
 
 
 def test_what_the_compose_file_advises_for_its_broker_are_settings_that_fit() -> None:

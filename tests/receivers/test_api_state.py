@@ -91,8 +91,19 @@ def test_deliveries_are_told_with_their_outcomes_and_times(start_web: StartWeb) 
     attempt = "INSERT INTO attempts SELECT delivery_id, 1, {}, '{}', 200, {}, NULL FROM deliveries"
     store.run(attempt.format("now()::TIMESTAMP", "success", 250))
     store.run(attempt.format("TIMESTAMP '2020-01-01'", "timeout", 9999))
+    for number, role in enumerate(("web", "dashboard", "consumer"), start=1):
+        log = f"{role}-20261123T10000000000{number}-0123abcd.obmlog"
+        store.run(
+            f"INSERT INTO sources BY NAME SELECT '{role}' AS source_id, 1 AS part, '{log}' AS name,"
+            " 'taken_in' AS outcome, 0 AS start_offset, 1 AS end_offset, 1 AS end_line, "
+            f"{number} AS accepted, 1 AS rejected, 0 AS repeated, now()::TIMESTAMP AS taken_in_at"
+        )
+    time.sleep(OLDEST_VIEW_SECONDS)
     found = figures(web)
     expected = {
+        'obm_taken_in_requests_total{door="rest",outcome="accepted"}': 3,
+        'obm_taken_in_requests_total{door="rest",outcome="refused"}': 2,
+        'obm_taken_in_requests_total{door="rabbitmq",outcome="accepted"}': 3,
         'obm_taken_in_requests_total{door="file",outcome="accepted"}': 2,
         'obm_delivery_attempts{outcome="success"}': 2,
         'obm_delivery_attempts{outcome="timeout"}': 2,

@@ -66,3 +66,11 @@ def test_a_role_that_is_unwell_is_said_for_screens_without_room_for_chips(store:
     assert "no &lt;network&gt;" in said
     assert 'unwell"' in said
     assert "Pipeline down" in banner(store, later=timedelta(hours=1))
+
+
+def test_an_api_that_has_stopped_beside_the_dashboard_is_said(store: Store) -> None:
+    health = HealthFile(store.directory.health, "web")
+    health.report("running", "http://127.0.0.1:4000")
+    assert banner(store) == ""
+    health.report("stopped")
+    assert "REST API: stopped" in banner(store)

@@ -280,7 +280,7 @@ def test_roles_say_how_they_are_and_who_answered_them(store: Store) -> None:
     assert ">Running<" in shown
     assert "openai answered" in shown
     assert "all is &lt;well&gt;" in shown
-    assert shown.count("Not started here") == 2
+    assert shown.count("Not started here") == 3
     assert str(store.directory.root) in told
     assert "free of" in told
 

@@ -214,6 +214,10 @@ def test_jobs_are_listed_with_progress_and_their_share_of_the_money(known: Store
     assert (jobs["two"]["exhausted"], jobs["two"]["undelivered"]) == (1, 2)
     assert (jobs["four"]["received"], jobs["four"]["rejected"]) == (6, 3)
     assert jobs["one"]["kinds"] == ["file"]
+    log = "dashboard-20261123T100000000001-0123abcd.obmlog"
+    known.run("UPDATE sources SET name = ? WHERE name = 'one'", log)
+    found = look(known, jobs_view, JobFilter(), PageChoice(sort="name"), terms=terms())
+    assert {row["name"]: row["kinds"] for row in found["rows"]}["one"] == ["rest"]
 
 
 def test_a_batch_of_two_jobs_is_paid_by_both_by_what_their_tokens_are_worth(known: Store) -> None:
