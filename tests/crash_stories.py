@@ -1,0 +1,473 @@
+"""Stories that make every flow and every rare path happen; a process may die anywhere in them.
+
+A step prepares something from the outside, once, and lets a process act, again after a kill.
+"""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from broker import Broker
+    from web_receiver import WebReceiver
+
+    from simulator.process import SimulatorProcess
+
+CHAT = "/v1/chat/completions"
+CLASSIC = {"x-queue-type": "classic"}
+"""Quick to declare; what a crash of the broker does is proven elsewhere."""
+Settings = Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class World:
+    """What a run of a story works on: a data directory and an account of its own."""
+
+    data: Path
+    tag: str
+    """Makes bodies, keys and queues those of this run."""
+    simulator: "SimulatorProcess"
+    receiver: "WebReceiver | None" = None
+    broker: "Broker | None" = None
+    queues: list[str] = field(default_factory=list)
+    """Queues of the broker into which results go."""
+
+    def chat(self, custom_id: str, *, model: str = "gpt-4o-mini", **more: Any) -> dict[str, Any]:
+        message = {"role": "user", "content": f"{custom_id} of {self.tag}"}
+        body = {"model": model, "messages": [message]}
+        return {"custom_id": custom_id, "method": "POST", "url": CHAT, "body": body} | more
+
+    def chats(self, prefix: str, count: int, **more: Any) -> list[dict[str, Any]]:
+        return [self.chat(f"{prefix}-{number}", **more) for number in range(count)]
+
+    def drop(self, name: str, requests: list[dict[str, Any]], **side_file: object) -> None:
+        self.drop_bytes(name, lines_of(requests), **side_file)
+
+    def drop_bytes(self, name: str, content: bytes, **side_file: object) -> None:
+        inbox = self.data / "staging" / "inbox"
+        inbox.mkdir(parents=True, exist_ok=True)
+        if side_file:
+            (inbox / f"{name.partition('.')[0]}.job.json").write_text(json.dumps(side_file))
+        (inbox / f"{name}.part").write_bytes(content)
+        (inbox / f"{name}.part").rename(inbox / name)
+
+    @property
+    def webhook(self) -> dict[str, str]:
+        assert self.receiver is not None
+        return {"type": "webhook", "webhook_url": self.receiver.url(f"/{self.tag}/results")}
+
+    @property
+    def answers_queue(self) -> str:
+        return f"{self.tag}.answers"
+
+    @property
+    def requests_queue(self) -> str:
+        return f"{self.tag}.requests"
+
+    @property
+    def queue(self) -> dict[str, str]:
+        return {"type": "rabbitmq", "rabbitmq_queue": self.answers_queue}
+
+
+def lines_of(requests: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(request).encode() + b"\n" for request in requests)
+
+
+def nothing(_world: World) -> None:
+    """Prepare nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One act, what comes before it, and how it ends when nothing disturbs it."""
+
+    act: str = "run"
+    prepare: Callable[[World], None] = nothing
+    options: Callable[[World], dict[str, Any]] = lambda _: {}
+    settings: Settings = field(default_factory=dict)
+    codes: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """Steps, and what is in order at their end."""
+
+    name: str
+    steps: tuple[Step, ...]
+    settings: Settings = field(default_factory=dict)
+    needs_doors: bool = False
+    same_batches: bool = True
+    """Whether a kill leaves the number of batches as it is."""
+
+
+def faulty(*scenarios: str, batches: int | None = None) -> Callable[[World], None]:
+    """Put scenarios in force and drop six requests."""
+
+    def prepare(world: World) -> None:
+        world.simulator.set_scenarios(*scenarios, next_batches=batches)
+        world.drop("job.jsonl", world.chats("line", 6))
+
+    return prepare
+
+
+def command(what: str, of: object = None, prepare: Callable[[World], None] = nothing) -> Step:
+    return Step(act="command", options=lambda _: {"what": what, "of": of}, prepare=prepare)
+
+
+def story(name: str, *steps: Step, **more: Any) -> Story:
+    return Story(name=name, steps=steps, **more)
+
+
+# Files ------------------------------------------------------------------------------------
+
+
+def _all_kinds(world: World) -> None:
+    mixed = [
+        *world.chats("one", 3),
+        world.chat("one-1"),
+        world.chat("one-2", model="gpt-4o"),
+        *world.chats("two", 2, model="gpt-4.1"),
+    ]
+    world.drop_bytes("mixed.jsonl", lines_of(mixed) + b"no json\n{}\n", label="mixed")
+    world.drop_bytes("packed.jsonl.gz", gzip.compress(lines_of(world.chats("packed", 3))))
+    world.drop_bytes("broken.jsonl", lines_of(world.chats("never", 2)), label=5)
+
+
+def _one_file(world: World) -> None:
+    world.drop("plain.jsonl", world.chats("plain", 3))
+
+
+def _copied_and_grown(world: World) -> None:
+    (archived,) = (world.data / "staging" / "archive").glob("*__plain.jsonl")
+    world.drop_bytes("copy.jsonl", archived.read_bytes())
+    with archived.open("ab") as file:
+        file.write(lines_of(world.chats("grown", 2)))
+
+
+FILES = [
+    story("one file", Step(prepare=_one_file)),
+    story(
+        "files of all kinds in several batches",
+        Step(prepare=_all_kinds, codes=(3,)),
+        settings={"batch_max_requests": 3},
+    ),
+    story(
+        "lines fail for good and for a while",
+        Step(
+            prepare=faulty(
+                "error_lines:containing=line-1,status=400",
+                "error_lines:containing=line-2,status=500,attempts=1",
+            ),
+            codes=(3,),
+        ),
+    ),
+    story(
+        "a file comes again, and grows",
+        Step(act="some", options=lambda _: {"flows": ["ingest"]}, prepare=_one_file),
+        Step(prepare=_copied_and_grown),
+    ),
+    story(
+        "upkeep cleans up and forgets",
+        Step(prepare=_one_file),
+        Step(act="upkeep"),
+        Step(
+            act="upkeep",
+            settings={
+                "keep_requests_days": 1e-9, "keep_archive_days": 1e-9, "keep_audit_days": 1e-9,
+                "keep_batches_days": 1e-9, "keep_backups": 1,
+            },
+        ),
+        Step(prepare=lambda world: world.drop("last.jsonl", world.chats("last", 2))),
+    ),
+]  # fmt: skip
+
+
+# The provider's troubles ------------------------------------------------------------------
+
+
+def _refused_line(world: World) -> None:
+    bad = world.chat("bad")
+    bad["body"]["messages"][0]["content"] = 5
+    world.drop("job.jsonl", [*world.chats("line", 5), bad])
+
+
+def _without_credit(world: World) -> None:
+    world.simulator.set_scenarios(
+        "error_lines:share=1,status=429,code=insufficient_quota", next_batches=1
+    )
+    world.drop("job.jsonl", world.chats("line", 6))
+
+
+def _too_long(world: World) -> None:
+    long = world.chat("long")
+    long["body"]["messages"][0]["content"] += " word" * 400
+    world.drop("job.jsonl", [long, *world.chats("line", 3)])
+
+
+def _vanishing(world: World) -> None:
+    scenarios = ("vanished:polls=0,listed=no", "expires:at=0")  # nothing of it ran or was paid
+    world.simulator.set_scenarios(*scenarios, next_batches=1)
+    world.drop("second.jsonl", world.chats("second", 3))
+
+
+def _clear(world: World) -> None:
+    world.simulator.clear_scenarios()
+
+
+TROUBLES = [
+    story(
+        "a batch expires half-way",
+        Step(prepare=faulty("expires:at=0.5", "unlisted_rest", batches=1)),
+    ),
+    story("the token limit refuses twice", Step(prepare=faulty("token_limit:times=2"))),
+    story(
+        "the queue holds less than a batch",
+        Step(prepare=faulty("hidden_limit:tokens=100")),
+        same_batches=False,  # what is learned of the limit depends on when it is asked
+    ),
+    story(
+        "the create is answered too late",
+        Step(prepare=faulty("slow_create:times=1,seconds=1,batch=exists")),
+    ),
+    story(
+        "the create is answered too late and made nothing",
+        Step(prepare=faulty("slow_create:times=1,seconds=1,batch=never")),
+    ),
+    story(
+        "the create's connection ends and nothing was made",
+        Step(prepare=faulty("dropped_create:times=1,batch=never")),
+    ),
+    story(
+        "a file is not found by the batch",
+        Step(prepare=faulty("cannot_find_file:times=1,as=failed")),
+    ),
+    story(
+        "a file stays unknown and is uploaded again",
+        Step(prepare=faulty("cannot_find_file:seconds=1")),
+        settings={"file_not_found_seconds": 0.3},
+    ),
+    story(
+        "downloads are cut and missing",
+        Step(prepare=faulty("cut_downloads:times=1,at=0.5,as=short", "missing_downloads:times=1")),
+    ),
+    story(
+        "the output file stays away",
+        Step(prepare=faulty("missing_downloads:times=0,file=output"), codes=(3,)),
+        settings={"results_grace_seconds": 0.5},
+    ),
+    story("a line is refused", Step(prepare=_refused_line, codes=(3,))),
+    story(
+        "the account has no credit for a while",
+        Step(prepare=_without_credit, codes=(2,)),
+        Step(),
+    ),
+    story(
+        "a request is larger than the limit",
+        Step(prepare=_too_long, codes=(3,), settings={"token_limits": "gpt-4o-mini=200"}),
+    ),
+    story(
+        "uploads are refused for good",
+        Step(prepare=faulty("failing_calls:call=files.create,times=0,status=400"), codes=(3,)),
+    ),
+    story(
+        "creates are refused for good",
+        Step(prepare=faulty("failing_calls:call=batches.create,times=0,status=400"), codes=(3,)),
+    ),
+    story(
+        "uploads and creates are throttled",
+        Step(
+            prepare=faulty(
+                "failing_calls:call=files.create,times=3,status=503",
+                "failing_calls:call=batches.create,times=1,status=429,code=rate_limit_exceeded",
+            )
+        ),
+    ),
+    story(
+        "a batch is lost and bought again",
+        Step(prepare=lambda world: world.drop("first.jsonl", world.chats("first", 3))),
+        Step(prepare=_vanishing),
+        settings={"lost_batch_seconds": 0.3},
+    ),
+    story(
+        "somebody cancels the batch outside",
+        Step(prepare=faulty("cancelled_outside:at=0.5"), codes=(3,)),
+    ),
+]
+
+
+# Operators --------------------------------------------------------------------------------
+
+_SENT = {"flows": ["ingest", "submit", "track"]}
+
+
+def _stuck(world: World) -> None:
+    world.simulator.set_scenarios("stuck:phase=in_progress", next_batches=1)
+    world.drop("job.jsonl", world.chats("line", 6))
+
+
+def _released(world: World) -> None:
+    world.simulator.release()
+
+
+def _copy_put_back(world: World) -> None:
+    (copy,) = (world.data / "backups").glob("ledger-*.duckdb")
+    _lose_ledger(world)
+    shutil.copyfile(copy, world.data / "ledger.duckdb")
+
+
+def _lose_ledger(world: World) -> None:
+    for path in world.data.glob("ledger.duckdb*"):
+        path.unlink()
+
+
+OPERATORS = [
+    story(
+        "a job is cancelled under way and tried again",
+        Step(act="some", prepare=_stuck, options=lambda _: _SENT),
+        command("cancel job", "job"),
+        Step(prepare=_released, codes=(0, 3)),
+        command("retry job", "job"),
+        Step(),
+    ),
+    story(
+        "a job is paused, cancelled before it is sent, and tried again",
+        Step(
+            act="some", options=lambda _: {"flows": ["ingest"]},
+            prepare=lambda world: world.drop("job.jsonl", world.chats("line", 6)),
+        ),
+        command("pause job", "job"),
+        command("cancel job", "job"),
+        command("resume job", "job"),
+        Step(codes=(0, 3)),
+        command("retry job", "job"),
+        Step(),
+    ),
+    story(
+        "a batch is cancelled before its create is answered",
+        Step(
+            act="some", options=lambda _: {"flows": ["ingest", "submit"]},
+            prepare=faulty("failing_calls:call=files.create,times=0,status=503"),
+        ),
+        command("cancel batch", 1, prepare=_clear),
+        Step(codes=(0, 3)),
+    ),
+    story(
+        "a failed batch is restarted",
+        Step(prepare=faulty("failing_calls:call=batches.create,times=0,status=400"), codes=(3,)),
+        command("restart batch", 1, prepare=_clear),
+        Step(),
+        command("forget batch", 1),
+        Step(),
+    ),
+    story(
+        "an older copy of the ledger is put back",
+        Step(
+            act="some", options=lambda _: {"flows": ["ingest"]},
+            prepare=lambda world: world.drop("job.jsonl", world.chats("line", 6)),
+        ),
+        command("back up"),
+        Step(prepare=lambda world: world.drop("later.jsonl", world.chats("later", 2))),
+        Step(prepare=_copy_put_back),
+    ),
+    story(
+        "the ledger is lost under way and rebuilt",
+        Step(prepare=lambda world: world.drop("first.jsonl", world.chats("first", 3))),
+        Step(act="some", prepare=_stuck, options=lambda _: _SENT),
+        Step(act="rebuild", prepare=_lose_ledger),
+        Step(prepare=_released),
+    ),
+]  # fmt: skip
+
+
+# Doors ------------------------------------------------------------------------------------
+
+
+def _push_everywhere(world: World) -> None:
+    from web_receiver import answers, first  # noqa: PLC0415 - imports nothing else needs
+
+    assert world.receiver is not None
+    assert world.broker is not None
+    world.queues.append(world.broker.declare_queue(world.answers_queue, CLASSIC))
+    world.receiver.set_behaviour(f"/{world.tag}/gone", answers(410))
+    world.receiver.set_behaviour(f"/{world.tag}/results", first(2, answers(503)))
+    gone = {"type": "webhook", "webhook_url": world.receiver.url(f"/{world.tag}/gone")}
+    requests = [
+        *world.chats("hook", 4, delivery_config=world.webhook),
+        *world.chats("queue", 4, delivery_config=world.queue),
+        *world.chats("dead", 2, delivery_config=gone),
+        *world.chats("file", 2),
+    ]
+    world.drop("job.jsonl", requests)
+
+
+def _receiver_well_again(world: World) -> None:
+    assert world.receiver is not None
+    from web_receiver import answers  # noqa: PLC0415 - see above
+
+    world.receiver.set_behaviour(f"/{world.tag}/gone", answers(200))
+
+
+def _web_requests(world: World) -> dict[str, Any]:
+    single = [
+        {
+            "key": f"single-{number}",
+            "path": "/api/requests",
+            "content": json.dumps(world.chat(f"single-{number}", delivery_config=world.webhook)),
+        }
+        for number in range(4)
+    ]
+    bulk = lines_of(world.chats("bulk", 3)).decode() + "no json\n"
+    file = lines_of(world.chats("file", 3)).decode()
+    held = lines_of(world.chats("held", 3)).decode()
+    octets = "application/octet-stream"
+    return {
+        "acknowledged": str(world.data.with_suffix(".acknowledged")),
+        "requests": [
+            *single,
+            {"key": "again", "path": "/api/requests", "content": single[0]["content"]},
+            {"key": "bulk", "path": "/api/requests/bulk?job=bulk", "content": bulk,
+             "kind": "application/x-ndjson"},
+            {"key": "file", "path": "/api/files?name=file.jsonl", "content": file, "kind": octets},
+            {"key": "held", "path": '/api/files?name=held.jsonl&hold=true&job={{"label":"held"}}',
+             "content": held, "kind": octets},
+            {"key": "start", "path": "/api/held-files/{held}/start", "content": ""},
+        ],
+    }  # fmt: skip
+
+
+def _queue_requests(world: World) -> None:
+    assert world.broker is not None
+    world.broker.declare_queue(world.requests_queue, CLASSIC)
+    world.queues.append(world.broker.declare_queue(world.answers_queue, CLASSIC))
+    requests = world.chats("good", 6, delivery_config=world.queue)
+    bodies = [json.dumps(each).encode() for each in requests]
+    world.broker.publish(world.requests_queue, *bodies[:4], b"no json", *bodies[4:])
+
+
+DOORS = [
+    story(
+        "results are pushed, fail, and are pushed again",
+        Step(prepare=_push_everywhere, codes=(0, 3, 4)),
+        command("redeliver job", "job", prepare=_receiver_well_again),
+        Step(codes=(0, 3, 4)),
+        needs_doors=True,
+    ),
+    story(
+        "requests come over REST",
+        Step(act="web", options=_web_requests),
+        Step(),
+        settings={"seal_seconds": 0, "seal_bytes": 1_000},
+        needs_doors=True,
+    ),
+    story(
+        "requests come from RabbitMQ",
+        Step(act="consumer", prepare=_queue_requests),
+        Step(),
+        settings={"seal_seconds": 0.1},
+        needs_doors=True,
+    ),
+]
