@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from batching.retry import growing_pause_seconds
+from batching.clock import is_due
+from batching.retry import LONGEST_ASKED_SECONDS, growing_pause_seconds
 
 WINDOW_SECONDS: Final = 60.0
 FEWEST_ATTEMPTS: Final = 10
 MOST_FAILING: Final = 0.5
 FIRST_OPEN_SECONDS: Final = 15.0
 LONGEST_OPEN_SECONDS: Final = 600.0
-LONGEST_ASKED_SECONDS: Final = 3_600.0
-"""A target that asks for a longer pause is tried after an hour all the same."""
 _JITTER: Final = 0.2
 
 
@@ -50,7 +49,7 @@ class Breaker:
 
     def is_open(self, at: datetime) -> bool:
         """Return whether the target is left alone at this moment."""
-        return self.health.open_until is not None and self.health.open_until > at
+        return not is_due(self.health.open_until, at, longest_seconds=LONGEST_ASKED_SECONDS)
 
     @property
     def needs_probe(self) -> bool:
@@ -92,7 +91,7 @@ class Breaker:
     def leave_alone(self, seconds: float, *, at: datetime) -> None:
         """Send nothing for so long, because the target has asked for it."""
         until = at + timedelta(seconds=min(seconds, LONGEST_ASKED_SECONDS))
-        known = self.health.open_until
+        known = self.health.open_until if self.is_open(at) else None
         self.health = replace(self.health, open_until=max(until, known) if known else until)
 
     def _second(self, at: datetime) -> _Second:

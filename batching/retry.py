@@ -2,6 +2,9 @@
 
 from datetime import timedelta
 
+LONGEST_ASKED_SECONDS = 3_600.0
+"""Whoever asks for a longer pause, provider or target, is tried after an hour all the same."""
+
 
 def growing_pause_seconds(tries: int, *, first_seconds: float, longest_seconds: float) -> float:
     """Return the pause after so many failures in a row: doubling, up to the longest."""

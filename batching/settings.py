@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from batching.retry import LONGEST_ASKED_SECONDS
+
 OPENAI_URL = "https://api.openai.com/v1"
 
 Seconds = Annotated[float, Field(ge=0, le=1_000_000_000)]
@@ -224,6 +226,19 @@ class Settings(BaseSettings):
     def is_openai(self) -> bool:
         """Whether the provider is OpenAI itself, whose tier-1 token table applies."""
         return "//api.openai.com" in self.openai_base_url
+
+    @property
+    def longest_poll_seconds(self) -> float:
+        """The longest that a batch at the provider is left without a look."""
+        return max(self.poll_min_seconds, self.poll_max_seconds)
+
+    @property
+    def longest_pause_seconds(self) -> float:
+        """The longest that a batch or a lane waits for its next try, whatever for."""
+        return max(
+            self.longest_poll_seconds, self.capacity_backoff_seconds,
+            self.capacity_backoff_max_seconds, LONGEST_ASKED_SECONDS,
+        )  # fmt: skip
 
     @property
     def account(self) -> str:

@@ -5,11 +5,11 @@ puts it back sends nothing before the account has been swept.
 """
 
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
+from batching.clock import now
 from storage.directory import DataDirectory
 from storage.durable import disk_errors, publish, sync_file, temporary_path
 from storage.locks import shared_lock
@@ -20,16 +20,28 @@ def back_up_ledger(directory: DataDirectory, *, keep: int) -> Path:
     """Copy the ledger under its lock and forget all but the newest copies."""
     with shared_lock(directory.ledger_lock):
         copy = back_up(directory, label="hourly")
-    for old in sorted(directory.backups.glob("*-hourly.duckdb"))[:-keep]:
+    for old in _hourly_copies(directory)[:-keep]:
         log_of(old).unlink(missing_ok=True)
         old.unlink(missing_ok=True)
     return copy
 
 
+def _hourly_copies(directory: DataDirectory) -> list[Path]:
+    """Return the hourly copies, oldest first; those from a clock that was ahead count as oldest."""
+    copies = sorted(directory.backups.glob("*-hourly.duckdb"))
+    present = _name(label="hourly")
+    return [copy for copy in copies if copy.name > present] + [
+        copy for copy in copies if copy.name <= present
+    ]
+
+
+def _name(*, label: str) -> str:
+    return f"ledger-{now():%Y%m%dT%H%M%S%f}-{label}.duckdb"
+
+
 def back_up(directory: DataDirectory, *, label: str) -> Path:
     """Copy the ledger, whose lock the caller holds, into `backups/`; its log goes into the copy."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    target = directory.backups / f"ledger-{stamp}-{label}.duckdb"
+    target = directory.backups / _name(label=label)
     temporary = temporary_path(target)
     try:
         with disk_errors(target):
@@ -47,7 +59,7 @@ def back_up(directory: DataDirectory, *, label: str) -> Path:
 
 
 def _minute() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{now():%Y-%m-%d %H:%M} UTC"
 
 
 def _lock_copy(copy: Path, reason: str) -> None:

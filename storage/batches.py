@@ -242,9 +242,15 @@ def record_create(transaction: Transaction, batch_id: int, attempt: int, provide
 
 
 def make_looks_due(ledger: Ledger) -> None:
-    """Let creates that were never answered be looked for at once: we have just started."""
+    """Let creates that were never answered be looked for at once: we have just started.
+
+    A look that is overdue stays so: it tells for how long nobody was there to look.
+    """
     with ledger.transaction() as transaction:
-        transaction.execute("UPDATE batches SET not_before = NULL WHERE state = 'submitting'")
+        transaction.execute(
+            "UPDATE batches SET not_before = $1 WHERE state = 'submitting' AND not_before > $1",
+            now(),
+        )
 
 
 def known_provider_ids(ledger: Ledger) -> frozenset[str]:

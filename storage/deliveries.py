@@ -12,20 +12,25 @@ from typing import Any, Final
 import polars as pl
 
 from batching.deliveries import Message, idempotency_key
+from batching.retry import LONGEST_ASKED_SECONDS
 from batching.wire import RequestRef, encode_wire_id
 from storage.directory import DataDirectory
 from storage.ledger import Transaction, now
 from storage.result_files import delivered_line, result_path
 from storage.result_reading import read_range
+from storage.waits import LONGEST_DELIVERY_PAUSE_SECONDS, is_due_sql
 
 _KEY = ["segment", "row_index"]
 _LINE_COLUMNS = ("segment", "row_index", "custom_id", "id_start", "id_end", "line")
+_ATTEMPT_IS_DUE = is_due_sql(
+    "next_attempt_at", "$1", longest_seconds=LONGEST_DELIVERY_PAUSE_SECONDS
+)
 _DUE = (
-    "deliveries.state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= $1) "
+    f"deliveries.state = 'pending' AND {_ATTEMPT_IS_DUE} "
     "AND disabled_at IS NULL "
     "AND target NOT IN (SELECT target FROM targets WHERE paused_at IS NOT NULL)"
 )
-_LEFT_ALONE = "targets.open_until IS NOT NULL AND targets.open_until > $1"
+_LEFT_ALONE = "NOT " + is_due_sql("targets.open_until", "$1", longest_seconds=LONGEST_ASKED_SECONDS)
 
 ATTEMPT_COLUMNS: Final[Mapping[str, Any]] = {
     "delivery_id": pl.Int64,

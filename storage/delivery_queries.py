@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from storage.ledger import Transaction
+from storage.ledger import Transaction, now
 
 _DELIVERY: Final = """
 SELECT delivery_id AS id, jobs.name AS job, custom_id, requests.batch_id, target,
@@ -60,17 +60,18 @@ def destinations_report(reader: Transaction) -> list[dict[str, Any]]:
             coalesce(due, 0) AS due, coalesce(pending, 0) AS pending,
             coalesce(exhausted, 0) AS exhausted, coalesce(openings, 0) AS openings,
             CASE WHEN open_until IS NULL OR coalesce(openings, 0) = 0 THEN 'closed'
-                WHEN open_until > now()::TIMESTAMP THEN 'open' ELSE 'half_open' END AS breaker,
+                WHEN open_until > $1::TIMESTAMP THEN 'open' ELSE 'half_open' END AS breaker,
             open_until, failing_since, last_success_at, last_outcome, problem, disabled_at,
             disabled_because
         FROM destinations LEFT JOIN targets USING (target) LEFT JOIN (
             SELECT destination_id, count(*) FILTER (WHERE state = 'pending') AS pending,
                 count(*) FILTER (WHERE state = 'pending' AND
-                    (next_attempt_at IS NULL OR next_attempt_at <= now()::TIMESTAMP)) AS due,
+                    (next_attempt_at IS NULL OR next_attempt_at <= $1::TIMESTAMP)) AS due,
                 count(*) FILTER (WHERE state = 'exhausted') AS exhausted
             FROM deliveries GROUP BY destination_id) USING (destination_id)
         ORDER BY destination_id LIMIT 10000
-        """
+        """,
+        now(),
     )
 
 
@@ -78,11 +79,12 @@ def ages_report(reader: Transaction) -> dict[str, float]:
     """Return in seconds how long the oldest pending delivery and the oldest open batches wait."""
     rows = reader.rows(
         """
-        SELECT 'delivery' AS what, epoch(now()::TIMESTAMP - min(created_at)) AS age
+        SELECT 'delivery' AS what, epoch($1::TIMESTAMP - min(created_at)) AS age
         FROM deliveries WHERE state = 'pending'
         UNION ALL
-        SELECT state, epoch(now()::TIMESTAMP - min(planned_at)) FROM batches
+        SELECT state, epoch($1::TIMESTAMP - min(planned_at)) FROM batches
         WHERE state NOT IN ('collected', 'failed', 'cancelled') GROUP BY state
-        """
+        """,
+        now(),
     )
     return {row["what"]: float(row["age"]) for row in rows if row["age"] is not None}

@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
+
+from batching import clock
 
 _REWRITE_SECONDS = 10.0
 _FRESH_SECONDS = 3 * _REWRITE_SECONDS
@@ -32,24 +34,24 @@ class Health:
 
     def is_fresh(self, now: datetime) -> bool:
         """Return whether it was written lately enough to be believed."""
-        return (now - self.written_at).total_seconds() <= _FRESH_SECONDS
+        return clock.age_seconds(self.written_at, now) <= _FRESH_SECONDS
 
 
 class HealthFile:
     """Keeps a role's file up to date; may be used from any thread."""
 
     def __init__(self, folder: Path, role: str) -> None:
-        now = datetime.now(UTC)
+        since = clock.now()
         self._path = folder / f"{role}.json"
         self._lock = threading.Lock()
         self._written = 0.0
         self._health = Health(
             role=role,
             state="starting",
-            since=now,
+            since=since,
             pid=os.getpid(),
             version=product_version(),
-            written_at=now,
+            written_at=since,
             last_answers={},
         )
 
@@ -59,7 +61,7 @@ class HealthFile:
             health = self._health
             is_new = (state, message) != (health.state, health.message) or not self._written
             if state != health.state:
-                health = replace(health, state=state, since=datetime.now(UTC))
+                health = replace(health, state=state, since=clock.now())
             self._health = replace(health, message=message)
             if is_new or time.monotonic() - self._written >= _REWRITE_SECONDS:
                 self._write()
@@ -67,11 +69,11 @@ class HealthFile:
     def answered(self, system: str) -> None:
         """Note that an outside system has just answered; goes out with the next writing."""
         with self._lock:
-            answers = {**self._health.last_answers, system: datetime.now(UTC)}
+            answers = {**self._health.last_answers, system: clock.now()}
             self._health = replace(self._health, last_answers=answers)
 
     def _write(self) -> None:
-        self._health = replace(self._health, written_at=datetime.now(UTC))
+        self._health = replace(self._health, written_at=clock.now())
         temporary = self._path.with_suffix(".tmp")
         # No fsync: it is worth nothing after a crash. Unwritable: the next time will tell.
         with suppress(OSError):

@@ -19,6 +19,7 @@ from typing import Any, Self
 import duckdb
 import polars as pl
 
+from batching import clock
 from batching.errors import BadInput, ConfigurationError, DiskFull
 from storage.backups import back_up, log_of
 from storage.directory import DataDirectory
@@ -39,7 +40,7 @@ _one_transaction_at_a_time = threading.Lock()
 
 def now() -> datetime:
     """Return the present moment in UTC."""
-    return datetime.now(UTC)
+    return clock.now()
 
 
 class Transaction:

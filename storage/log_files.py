@@ -7,13 +7,13 @@ cut off, `.urgent` when somebody waits for it.
 
 import re
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from batching.clock import age_seconds, now
 from storage.directory import DataDirectory
 from storage.received_lines import ReceivedLine, read_received_line, whole_lines
 
@@ -53,7 +53,7 @@ class LogFile:
 
 def new_log_name(role: str) -> str:
     """Return a name for a log that begins now."""
-    at = datetime.now(UTC)
+    at = now()
     return f"{role}-{at:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}.obmlog"
 
 
@@ -129,7 +129,8 @@ def logs_are_due(directory: DataDirectory, *, patience_seconds: float) -> bool:
             continue
         waiting_bytes += status.st_size
         # The change time: the rename into the inbox sets it.
-        has_waited = time.time() - status.st_ctime >= patience_seconds or not patience_seconds
+        came_at = datetime.fromtimestamp(status.st_ctime, UTC)
+        has_waited = age_seconds(came_at, now()) >= patience_seconds or not patience_seconds
         if log.is_urgent or has_waited or waiting_bytes >= _WORTH_A_SEGMENT_BYTES:
             return True
     return False

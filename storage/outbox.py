@@ -24,10 +24,16 @@ from storage.durable import disk_errors, sync_folder, written_durably
 from storage.ledger import Ledger, Transaction, now
 from storage.result_files import delivered_line, result_path
 from storage.result_tables import open_table, result_table
+from storage.waits import is_due_sql
+
+HELD_UNTIL = "9999-01-01"
+"""When a part is due that must not be delivered before somebody has found out where it belongs."""
 
 FIRST_FILE = "results.jsonl"
 FIRST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 600.0
+
+_IS_DUE = is_due_sql("next_attempt_at", "$1", longest_seconds=LONGEST_PAUSE_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,12 +62,13 @@ class Place:
 def pending_parts(reader: Transaction, *, most: int) -> list[Part]:
     """Return parts that are to be delivered, oldest first."""
     rows = reader.rows(
-        """
+        f"""
         SELECT part_id, parts.job_id, result_id, rows, name AS job, slug, endless,
             parts.created_at
         FROM parts JOIN jobs USING (job_id)
-        WHERE state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= ?)
-        ORDER BY part_id LIMIT ?
+        WHERE state = 'pending' AND {_IS_DUE}
+            AND next_attempt_at IS DISTINCT FROM '{HELD_UNTIL}'
+        ORDER BY part_id LIMIT $2
         """,
         now(), most,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from batching.lifecycle import (
     sources_of,
 )
 from storage.action_outcomes import ActionOutcome, outcome
-from storage.ledger import Ledger, Transaction
+from storage.ledger import Ledger, Transaction, now
 from storage.request_filter import Condition
 
 
@@ -178,7 +178,8 @@ def _give_up(
     chosen = _meant(selection).also("list_contains(?, deliveries.state)", states)
     count = transaction.execute(
         "UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, finished_at = "
-        f"now()::TIMESTAMP, problem = '{event} by an operator' WHERE {chosen.sql}",
+        f"?, problem = '{event} by an operator' WHERE {chosen.sql}",
+        now(),
         *chosen.parameters,
     )
     _tell(transaction, selection.job, event, f"{count} deliveries; {selection}", actor=actor)

@@ -8,7 +8,6 @@ first as well, so a source in `claimed/` is always the one that still has someth
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from batching.clock import age_seconds, now
 from batching.errors import BadInput
 from batching.jobs import SIDE_FILE_SUFFIX, JobSettings, read_job_settings, side_file_name
 from storage.directory import DataDirectory
@@ -50,7 +50,7 @@ def claimable_files(
 
     With `closing_now` a file that ends well need not have stood still for a while.
     """
-    now = time.time()
+    at = now()
     candidates = []
     for entry in _sources_in(directory.inbox):
         try:
@@ -58,7 +58,7 @@ def claimable_files(
         except OSError:  # it was taken away while we looked
             continue
         path = Path(entry.path)
-        if _is_complete(path, status, now, stable_seconds) or (
+        if _is_complete(path, status, at, stable_seconds) or (
             closing_now and _looks_ended(path, status)
         ):
             candidates.append((status.st_mtime_ns, entry.name, path))
@@ -67,7 +67,7 @@ def claimable_files(
 
 def is_complete(path: Path, *, stable_seconds: float) -> bool:
     """Return whether a file has stood still for a while and ends well, or for ten times as long."""
-    return _is_complete(path, path.stat(), time.time(), stable_seconds)
+    return _is_complete(path, path.stat(), now(), stable_seconds)
 
 
 def holds_unclaimed_files(directory: DataDirectory) -> bool:
@@ -163,7 +163,7 @@ def reject_whole(directory: DataDirectory, claimed: ClaimedFile, reason: str) ->
     explanation = {
         "file": claimed.name,
         "reason": reason,
-        "rejected_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rejected_at": now().isoformat(timespec="seconds"),
     }
     text = msgspec.json.format(msgspec.json.encode(explanation), indent=2) + b"\n"
     write_durably(directory.rejected / f"{claimed.path.name}.reason.json", text)
@@ -185,9 +185,11 @@ def _may_be_source(name: str) -> bool:
     )
 
 
-def _is_complete(path: Path, status: os.stat_result, now: float, stable_seconds: float) -> bool:
-    changed = status.st_mtime if status.st_mtime <= now else status.st_ctime
-    stood_still_seconds = now - changed
+def _is_complete(path: Path, status: os.stat_result, at: datetime, stable_seconds: float) -> bool:
+    is_ahead = status.st_mtime > at.timestamp()  # then it is whatever the user has set
+    changed = status.st_ctime if is_ahead else status.st_mtime
+    # Changed later than now: before the clock was put back, and not since.
+    stood_still_seconds = age_seconds(datetime.fromtimestamp(changed, UTC), at)
     if stood_still_seconds < stable_seconds:
         return False
     if stood_still_seconds >= stable_seconds * _PATIENCE:
@@ -209,7 +211,7 @@ def _ends_well(path: str, _inode: int, _size: int, _changed_ns: int) -> bool:
 
 
 def _new_source_id() -> str:
-    moment = datetime.now(UTC)
+    moment = now()
     milliseconds = moment.microsecond // 1000
     return f"{moment:%Y%m%dT%H%M%S}{milliseconds:03d}-{secrets.token_hex(2)}"
 

@@ -7,8 +7,10 @@ The lock lies in the ledger itself, so that it travels with every copy of it.
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from batching.clock import is_due, now
 
 if TYPE_CHECKING:
     from storage.ledger import Ledger, Transaction
@@ -41,7 +43,8 @@ class SubmissionLock:
 
     def is_due(self, at: datetime) -> bool:
         """Return whether it is time to sweep (again)."""
-        return datetime.fromisoformat(self.next_sweep_at) <= at
+        moment = datetime.fromisoformat(self.next_sweep_at)
+        return is_due(moment, at, longest_seconds=SWEEP_PAUSE_SECONDS)
 
 
 def submission_lock(reader: "Transaction") -> SubmissionLock | None:
@@ -61,7 +64,7 @@ def lock_submission(transaction: "Transaction", *, reason: str, actor: str) -> N
 
 def fresh_lock(reason: str) -> str:
     """Return the text of a new lock, whose sweep is due at once."""
-    moment = datetime.now(UTC).isoformat()
+    moment = now().isoformat()
     return json.dumps(asdict(SubmissionLock(reason=reason, since=moment, next_sweep_at=moment)))
 
 
@@ -72,7 +75,7 @@ def lock_row(reason: str) -> tuple[str, str]:
 
 def postpone_sweep(ledger: "Ledger", *, problem: str) -> None:
     """Sweep again later; say why the lock could not end this time."""
-    moment = (datetime.now(UTC) + timedelta(seconds=SWEEP_PAUSE_SECONDS)).isoformat()
+    moment = (now() + timedelta(seconds=SWEEP_PAUSE_SECONDS)).isoformat()
     _change(ledger, next_sweep_at=moment, problem=problem)
 
 

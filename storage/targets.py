@@ -6,7 +6,11 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from batching.breaker import TargetHealth
+from batching.clock import UNSEEN_SHARE
 from storage.ledger import Transaction, now
+
+_FEWEST_SHARES = 3
+"""The first failure and the one after a long gap lie in two."""
 
 _WAITING_FOR_NOTHING = (
     "state = 'pending' AND destination_id IN "
@@ -51,10 +55,13 @@ def give_up_target(
 ) -> bool:
     """Disable the target's destinations if it has only failed for so many days.
 
-    Returns whether that is so; 0 days: never.
+    Returns whether that is so; 0 days: never. Nor after a machine has slept for days, or its clock
+    was put forward: attempts must have failed in between.
     """
     failing_since = health_of(transaction, target).failing_since
     if not failing_days or not failing_since or at - failing_since < timedelta(days=failing_days):
+        return False
+    if not _failed_all_along(transaction, target, since=failing_since, days=failing_days):
         return False
     reason = (
         f"given up: every attempt has failed since {failing_since:%Y-%m-%d %H:%M} UTC. "
@@ -67,6 +74,19 @@ def give_up_target(
     if given_up:
         transaction.record_move("target", target, "given up", reason=reason)
     return bool(given_up)
+
+
+def _failed_all_along(reader: Transaction, target: str, *, since: datetime, days: float) -> bool:
+    """Tell whether attempts failed in at least so many of the shares of this time."""
+    share_seconds = days * 86_400 / UNSEEN_SHARE
+    shares = reader.value(
+        "SELECT count(DISTINCT floor(epoch(attempted_at - $2::TIMESTAMP) / $3::DOUBLE)) "
+        "FROM attempts JOIN deliveries USING (delivery_id) JOIN destinations "
+        "USING (destination_id) WHERE target = $1 AND attempts.outcome <> 'success' "
+        "AND attempted_at >= $2::TIMESTAMP",
+        target, since, share_seconds,
+    )  # fmt: skip
+    return int(shares) >= _FEWEST_SHARES
 
 
 def waits_for_disabled(reader: Transaction) -> bool:

@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from batching.clock import is_due, seen_since
 from batching.errors import AccountRefused, NotFound, RequestRefused, TransientError
 from batching.failure_policy import Proof
 from batching.lifecycle import BatchState
@@ -27,8 +28,12 @@ ENDS_WITH_FILES = frozenset({"completed", "expired", "cancelled"})
 
 def batches_to_poll() -> list[Batch]:
     """Return the submitted batches whose next look is due."""
-    submitted = our_batches(BatchState.SUBMITTED)
-    return [batch for batch in submitted if not batch.next_poll_at or batch.next_poll_at <= now()]
+    at, longest_seconds = now(), resources().settings.longest_poll_seconds
+    return [
+        batch
+        for batch in our_batches(BatchState.SUBMITTED)
+        if is_due(batch.next_poll_at, at, longest_seconds=longest_seconds)
+    ]
 
 
 def open_batches() -> list[dict[str, Any]]:
@@ -91,7 +96,10 @@ def _record(batch: Batch, answer: ProviderBatch) -> None:
 def _missing(batch: Batch, problem: str) -> None:
     """Give a batch that answers 404 up only after a while, and only if others are seen."""
     settings = resources().settings
-    since = batch.lost_since or now()
+    since = seen_since(
+        batch.lost_since or now(), next_look=batch.next_poll_at, at=now(),
+        seconds=settings.lost_batch_seconds,
+    )  # fmt: skip
     if (now() - since).total_seconds() < settings.lost_batch_seconds:
         note(
             resources().ledger, batch.batch_id, lost_since=since, fault_message=problem,

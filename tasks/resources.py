@@ -1,6 +1,6 @@
 """What every step works with: settings, ledger, provider. Made once a process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from batching.clock import is_due
 from batching.errors import ConfigurationError
 from batching.failure_policy import RetryLimits
 from batching.lifecycle import BatchState
@@ -24,7 +25,7 @@ from storage.batches import Batch, batches_in
 from storage.destination_table import reach_of
 from storage.directory import DataDirectory
 from storage.lanes import SubmissionPolicy
-from storage.ledger import Ledger
+from storage.ledger import Ledger, now
 from storage.rebuilding.catching_up import catch_up_if_locked
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class Resources:
             token_limit_of=self.token_limit_of,
             rates_of=self.rates_of,
             max_spend_per_day_usd=settings.max_spend_per_day,
+            longest_pause_seconds=settings.longest_pause_seconds,
             close_at_once=self.close_at_once,
         )
 
@@ -195,6 +197,14 @@ def our_batches(*states: BatchState) -> list[Batch]:
     Those of another account are left alone: this one can neither see nor pay for them.
     """
     return batches_in(resources().ledger, *states, account=resources().settings.account)
+
+
+def due_for_next_try(batches: Iterable[Batch]) -> list[Batch]:
+    """Return those of the batches whose pause is over."""
+    at, longest_seconds = now(), resources().settings.longest_pause_seconds
+    return [
+        batch for batch in batches if is_due(batch.not_before, at, longest_seconds=longest_seconds)
+    ]
 
 
 @lru_cache(maxsize=1)

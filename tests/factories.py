@@ -116,6 +116,7 @@ def policy(**changes: Any) -> SubmissionPolicy:
         "token_limit_of": no_token_limit,
         "rates_of": lambda _model: None,
         "max_spend_per_day_usd": None,
+        "longest_pause_seconds": 3600.0,
         "close_at_once": True,
     }
     return SubmissionPolicy(**known | changes)

@@ -11,7 +11,7 @@ from pyarrow import ArrowException
 
 from batching.stopping import check_stop
 from storage.ledger import Ledger, Transaction, now
-from storage.outbox import delivered_lines, file_number, part_label, rows_of_part
+from storage.outbox import HELD_UNTIL, delivered_lines, file_number, part_label, rows_of_part
 from storage.result_files import result_path
 
 _SORTED = "results.sorted.jsonl"
@@ -41,7 +41,7 @@ def find_delivered_parts(ledger: Ledger) -> int:
     with ledger.transaction() as transaction:
         transaction.execute(
             "UPDATE parts SET next_attempt_at = NULL WHERE state = 'pending' "
-            "AND next_attempt_at >= TIMESTAMP '9999-01-01'"
+            f"AND next_attempt_at >= TIMESTAMP '{HELD_UNTIL}'"
         )
     return found
 

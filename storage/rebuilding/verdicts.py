@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 from storage.ledger import Transaction, now
+from storage.outbox import HELD_UNTIL
 from storage.provider_files import dispose_of_files
 from storage.rebuilding.evidence import Manifest, ResultFile
 from storage.results import CostOf
 from storage.submission_lock import note_batch_number
 
 ACTOR = "rebuild"
-HELD_UNTIL = "9999-01-01"
-"""When a part is due that has not been looked for in the outbox yet."""
 
 
 def settle_requests(transaction: Transaction, results: Sequence[ResultFile]) -> int:

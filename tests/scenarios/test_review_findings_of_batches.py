@@ -94,7 +94,9 @@ def test_two_creates_at_once_do_not_take_the_same_room(store: Store) -> None:
 
     def create(batch_id: int) -> None:
         def may_go(reader: Transaction) -> bool:
-            return room_for(reader, batch_id, token_limit_of=room_for_one)
+            return room_for(
+                reader, batch_id, token_limit_of=room_for_one, longest_pause_seconds=3600
+            )
 
         created.append(mark_submitting(store.ledger, batch_id, may_go=may_go))
 

@@ -55,3 +55,14 @@ def test_the_log_of_a_forgotten_backup_goes_with_it(store: Store) -> None:
     back_up_ledger(store.directory, keep=1)
     assert not old.exists()
     assert not log.exists()
+
+
+def test_copies_from_a_clock_that_was_ahead_go_before_those_made_since(store: Store) -> None:
+    ahead = [
+        store.directory.backups / f"ledger-2099010{day}T000000000000-hourly.duckdb"
+        for day in (1, 2, 3)
+    ]
+    for copy in ahead:
+        copy.write_bytes(b"made while the clock was ahead")
+    made = [back_up_ledger(store.directory, keep=3) for _ in range(2)]
+    assert sorted(store.directory.backups.glob("*-hourly.duckdb")) == sorted([ahead[2], *made])

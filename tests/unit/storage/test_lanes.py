@@ -41,7 +41,7 @@ def refuse(store: Store, *, at_least_seconds: float = 0.0, limit: int | None = N
 
 def has_room(store: Store, batch_id: int, *, token_limit_of: LimitRule) -> bool:
     with store.ledger.transaction() as reader:
-        return room_for(reader, batch_id, token_limit_of=token_limit_of)
+        return room_for(reader, batch_id, token_limit_of=token_limit_of, longest_pause_seconds=3600)
 
 
 def wait_for(store: Store, wait: Wait | None) -> tuple[object, ...]:

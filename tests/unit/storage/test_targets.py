@@ -23,11 +23,23 @@ CONFIG = '{"type":"webhook","webhook_url":"https://example.com/hook"}'
 TARGET = target_of(parse_destination(CONFIG))
 
 
-def failing_for(store: Store, days: float) -> bool:
+def failing_for(store: Store, days: float, *, attempts: int = 10) -> bool:
+    """Fail so many times, spread over these days, and ask whether the target is given up."""
     at = now()
+    since = at - timedelta(days=days)
     with store.ledger.transaction() as transaction:
         ensure_destinations(transaction, [CONFIG])
-        since = at - timedelta(days=days)
+        transaction.execute(
+            "INSERT INTO deliveries BY NAME SELECT 1 AS delivery_id, 1 AS job_id, 1 AS segment, "
+            "1 AS row_index, 1 AS result_id, destination_id, 'pending' AS state, "
+            "$1::TIMESTAMP AS created_at, 0 AS attempts FROM destinations WHERE config = $2",
+            since, CONFIG,
+        )  # fmt: skip
+        for number in range(attempts):
+            moment = since + (at - since) * number / max(1, attempts - 1)
+            transaction.execute(
+                "INSERT INTO attempts VALUES (1, ?, ?, 'timeout', NULL, 9, NULL)", number, moment
+            )
         record_health(transaction, TARGET, TargetHealth(failing_since=since, openings=3))
         return give_up_target(transaction, TARGET, failing_days=5, at=at)
 
@@ -41,6 +53,13 @@ def test_health_is_remembered(store: Store) -> None:
 
 def test_a_target_that_fails_for_a_short_time_is_kept(store: Store) -> None:
     assert not failing_for(store, 4.9)
+    assert store.value("SELECT count(*) FROM destinations WHERE disabled_at IS NOT NULL") == 0
+
+
+def test_a_target_is_kept_though_a_machine_has_slept_or_a_clock_was_put_forward(
+    store: Store,
+) -> None:
+    assert not failing_for(store, 365, attempts=2)
     assert store.value("SELECT count(*) FROM destinations WHERE disabled_at IS NOT NULL") == 0
 
 
