@@ -23,6 +23,7 @@ from running_commands import environment_of, free_port
 from web_process import Web, end, json_lines, request_line, start
 
 from batching.access import Scope
+from simulator.process import SimulatorProcess
 from storage.access_tokens import create_token
 from storage.directory import DataDirectory
 from storage.formats import SourceFormat
@@ -32,6 +33,7 @@ from storage.inbox import hand_over
 from storage.uploaded_files import UploadedFile, remove_abandoned_uploads
 
 WAIT_SECONDS = 60.0
+PIPELINE = Path(__file__).parent.parent / "plain_pipeline.py"
 API, DASHBOARD = ("--only", "api"), ("--only", "dashboard")
 
 Start = Callable[..., Web]
@@ -288,6 +290,42 @@ def test_uploads_through_the_dashboard_lose_nothing_while_the_api_starts_anew(
         uploading.result(30)
     start_part(API)
     assert everything_sent(dashboard) == Counter(acknowledged)
+
+
+def test_one_id_with_two_contents_through_both_is_paid_once_and_the_other_is_told_so(
+    start_part: Start, tmp_path: Path
+) -> None:
+    api = start_part(API, OBM_SEAL_SECONDS=3600)
+    dashboard = start_part(DASHBOARD, OBM_SEAL_SECONDS=3600)
+    contents = {"one": api, "other": dashboard}
+    for content, web in contents.items():
+        assert send(web, "same", content).json() == {"custom_id": "same"}
+        assert send(web, f"only-{content}", content).status_code == 202
+        assert send(web, "both").status_code == 202  # with one content: a repeat
+    assert api.client.post("/api/flush").status_code == 202
+    for web in contents.values():
+        assert web.stop() == 0
+    with SimulatorProcess(tmp_path / "simulator") as simulator:
+        environment = environment_of(
+            {
+                "OPENAI_API_KEY": "any", "OPENAI_BASE_URL": simulator.url,
+                "OBM_DATA_DIR": api.directory.root, "OBM_POLL_MIN": 0.1, "OBM_POLL_MAX": 0.2,
+            }
+        )  # fmt: skip
+        command = [sys.executable, "-W", "ignore", str(PIPELINE)]
+        worked = subprocess.run(
+            command, env=environment, cwd=tmp_path, timeout=120, check=False, capture_output=True
+        )
+        assert worked.returncode == 3, worked.stderr.decode()  # some failed
+        assert simulator.counters()["lines_paid"] == 4
+    (told_in,) = api.directory.outbox.glob("default/**/results.jsonl")
+    lines = told_in.read_bytes().splitlines()
+    results = [json.loads(line) for line in lines]
+    told = Counter((line["custom_id"], (line["error"] or {}).get("code")) for line in results)
+    assert told == {
+        ("same", None): 1, ("same", "obm_duplicate_custom_id"): 1, ("both", None): 1,
+        ("only-one", None): 1, ("only-other", None): 1,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
