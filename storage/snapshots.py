@@ -86,10 +86,12 @@ def _copy(directory: DataDirectory) -> Path:
             shutil.copyfile(directory.ledger, unfinished)
             log = log_of(directory.ledger)
             if log.exists():
-                shutil.copyfile(log, log_of(target))
+                # Not in its place: somebody may read the same copy, which another has just made.
+                shutil.copyfile(log, log_of(unfinished))
+                log_of(unfinished).replace(log_of(target))
             unfinished.replace(target)
         except BaseException:
-            for leftover in (unfinished, log_of(target)):
+            for leftover in (unfinished, log_of(unfinished)):
                 leftover.unlink(missing_ok=True)  # tried each second, they would fill the disk
             raise
     _forget_all_but(directory, target)

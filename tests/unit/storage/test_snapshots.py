@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -8,12 +9,14 @@ from pathlib import Path
 import pytest
 from factories import Store, chat_lines
 
+from storage.backups import log_of
 from storage.snapshots import ledger_generation, snapshot
 
 READER = """
 import sys
 from pathlib import Path
 from storage.directory import DataDirectory
+from storage.backups import log_of
 from storage.snapshots import snapshot
 for _ in range(8):
     with snapshot(DataDirectory(Path(sys.argv[1])), max_age_seconds=0.0) as reader:
@@ -112,3 +115,28 @@ def test_readers_of_two_threads_share_the_newest_copy(store: Store) -> None:
         thread.join()
     assert found == [3, 3, 3, 3]
     assert len(copies(store)) == 1
+
+
+def test_two_who_copy_at_once_leave_each_others_log_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_of(store.directory.ledger)
+    log.touch()  # as after a kill
+    real_copy = shutil.copyfile
+    seen: list[bytes] = []
+
+    def late_copy(source: Path, target: Path) -> None:
+        if source != log or seen:
+            real_copy(source, target)
+            return
+        seen.append(b"")
+        count(store)  # another process is faster, and reads its copy while this one goes on
+        (made,) = copies(store)
+        log_of(made).write_bytes(b"being read")
+        real_copy(source, target)
+        seen.append(log_of(made).read_bytes())
+
+    monkeypatch.setattr(shutil, "copyfile", late_copy)
+    assert count(store) == 0
+    assert seen == [b"", b"being read"]
+    assert not list(store.directory.snapshots.glob(".*"))
