@@ -134,20 +134,25 @@ class _BodyReader:
             f'{{"custom_id":"","method":"POST","url":"{endpoint.url}","body":}}'
         )
         self.wire_bytes_beside = self.bytes_beside + LONGEST_WIRE_ID_BYTES + len("\n")
-        self.decode: Any = _decoder(endpoint, flag=bool | None, number=int | None)
-        self.decode_any: Any = _decoder(endpoint, flag=raw, number=raw)
+        self.decode: Any = _decoder(
+            endpoint,
+            flag=bool | None,
+            number=int | None,
+            model=Annotated[str, msgspec.Meta(min_length=1)],
+        )
+        self.decode_any: Any = _decoder(endpoint, flag=raw, number=raw, model=raw)
         self.content = attrgetter(endpoint.content_field)
         self.counted = _several(endpoint.counted_fields)
         self.cap_names = endpoint.output_caps
         self.caps = _several(endpoint.output_caps)
 
 
-def _decoder(endpoint: Endpoint, *, flag: Any, number: Any) -> Any:
+def _decoder(endpoint: Endpoint, *, flag: Any, number: Any, model: Any) -> Any:
     """Return a decoder of what must be known of a body; whatever else is in it is skipped."""
     body_type = msgspec.defstruct(
         "Body",
         [
-            ("model", Annotated[str, msgspec.Meta(min_length=1)]),
+            ("model", model),
             ("stream", flag, None),
             ("n", number, None),
             *((name, number, None) for name in endpoint.output_caps),
@@ -266,6 +271,8 @@ def _read_doubtful(line: bytes, rules: ReadingRules) -> ReadRequest | Refusal:
         )
     except msgspec.DecodeError as error:
         return Refusal(code=RefusalCode.NOT_JSON, reason=f"cannot be read: {error}")
+    # Of a key that stands twice the last value counts, as for every JSON reader.
+    body.model = msgspec.json.decode(body.model, type=str)
     for name in ("n", *reader.cap_names):
         setattr(body, name, _whole_number(getattr(body, name)))
     return _completed(envelope, reader, body, rules)

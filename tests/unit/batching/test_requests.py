@@ -232,6 +232,15 @@ def test_any_custom_id_of_1_to_512_characters_passes(custom_id: str) -> None:
     assert request.id_hash == xxh3_64_intdigest(custom_id.encode())
 
 
+@pytest.mark.parametrize(
+    "first", [b"-1", b"null", b"[[]]", b'"other"', b'""', b"18446744073709551616"]
+)
+def test_of_a_model_that_stands_twice_the_last_one_counts(first: bytes) -> None:
+    body = b'{"model":' + first + b',"model":"gpt-4o-mini","messages":[]}'
+
+    assert accepted(with_body(body)).model == "gpt-4o-mini"
+
+
 def test_objects_that_nest_without_end_are_refused() -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     refusal = refused(with_body(b'{"model":"m","messages":%s}' % deep))
