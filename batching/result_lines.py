@@ -83,6 +83,13 @@ class OwnCode(StrEnum):
             "this one was not sent."
         ),
     )
+    NO_LONGER_VALID = (
+        "obm_no_longer_valid",
+        (
+            "The request was accepted by an earlier version and is none for the one that runs now, "
+            "so it was not sent: send it again, corrected and under another custom_id."
+        ),
+    )
     RESULTS_UNAVAILABLE = (
         "obm_results_unavailable",
         (
@@ -121,6 +128,10 @@ class OwnCode(StrEnum):
             "have run and been paid, so it is not sent again by itself."
         ),
     )
+
+
+ENDED_AT_INTAKE = (OwnCode.DUPLICATE_CUSTOM_ID.value, OwnCode.NO_LONGER_VALID.value)
+"""Codes of requests that failed when they were taken in; there is nothing to send again."""
 
 
 def read_result_line(line: bytes) -> ResultLine | OddLine:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from batching.lifecycle import OPERATOR_REQUEST_TRANSITIONS, RequestState, sources_of
-from batching.result_lines import OwnCode
+from batching.result_lines import ENDED_AT_INTAKE
 from storage.action_outcomes import ActionOutcome, outcome
 from storage.jobs import PENDING_AGAIN, carry_out_cancel_wishes
 from storage.ledger import Ledger, Transaction, now
@@ -51,7 +51,7 @@ def retry_requests(ledger: Ledger, wanted: RequestFilter, *, actor: str) -> Acti
     condition = condition_of(wanted).also("list_contains(?, requests.state)", _RETRYABLE)
     condition = condition.also("requests.result_id IS NOT NULL")
     condition = condition.also(
-        "requests.error_code IS DISTINCT FROM ?", OwnCode.DUPLICATE_CUSTOM_ID
+        "NOT list_contains(?, coalesce(requests.error_code, ''))", list(ENDED_AT_INTAKE)
     )
     with ledger.transaction() as transaction:
         counts = _states(transaction, condition_of(wanted))

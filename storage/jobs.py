@@ -4,7 +4,7 @@ from typing import Final
 
 from batching.failure_policy import RetryLimits
 from batching.lifecycle import OPERATOR_REQUEST_TRANSITIONS, RequestState, sources_of
-from batching.result_lines import OwnCode
+from batching.result_lines import ENDED_AT_INTAKE
 from storage.batches import cancel_unsent, read_batch_row
 from storage.endings import Ending, return_requests
 from storage.ledger import Ledger, Transaction, now
@@ -128,7 +128,8 @@ def retry_job(ledger: Ledger, name: str, *, cancelled_too: bool, actor: str) -> 
     """Send the job's failed requests again; return how many. Their earlier results are kept.
 
     Only an operator does this: a request that failed may be paid a second time. One that was
-    refused as a duplicate stays so: its job has an answer under this custom_id.
+    refused as a duplicate stays so: its job has an answer under this custom_id. So does one that
+    an earlier version accepted and nobody can send.
     """
     states = [state.value for state in _retried_states(cancelled_too=cancelled_too)]
     with ledger.transaction() as transaction:
@@ -136,8 +137,8 @@ def retry_job(ledger: Ledger, name: str, *, cancelled_too: bool, actor: str) -> 
         count = transaction.execute(
             f"UPDATE requests SET {PENDING_AGAIN} "
             "WHERE job_id = ? AND list_contains(?, state) AND result_id IS NOT NULL "
-            "AND error_code IS DISTINCT FROM ?",
-            job_id, states, OwnCode.DUPLICATE_CUSTOM_ID,
+            "AND NOT list_contains(?, coalesce(error_code, ''))",
+            job_id, states, list(ENDED_AT_INTAKE),
         )  # fmt: skip
         if count:
             transaction.execute("UPDATE jobs SET completed_at = NULL WHERE job_id = ?", job_id)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from batching.line_faults import Refusal, RefusalCode
+from batching.outdated_requests import outdated_request
 from batching.requests import ReadingRules, ReadRequest, read_request
 from batching.stopping import check_stop
 from storage.directory import DataDirectory
@@ -56,6 +57,8 @@ class TakenLogs:
     """The jobs that the lines name, each once."""
     rejected_lines: tuple[RejectedWriter, ...]
     """Not published yet."""
+    outdated: int = 0
+    """Requests among them that fail at once: an earlier version has accepted them."""
 
 
 def one_pass(logs: Sequence[LogFile]) -> list[LogFile]:
@@ -78,8 +81,9 @@ def take_in_logs(
 ) -> TakenLogs:
     """Write the requests of the logs to segments, and lines that cannot be read aside.
 
-    The segments are published, the rejected lines are not. A log that goes away is left out.
-    After an error nothing is left behind.
+    What an earlier version accepted and this one would refuse is among the requests; it fails
+    with a result. The segments are published, the rejected lines are not. A log that goes away
+    is left out. After an error nothing is left behind.
     """
     with SegmentWriter(
         directory.segments,
@@ -95,6 +99,7 @@ def take_in_logs(
                 logs=tuple(log for log in taken if log is not None),
                 jobs=tuple(intake.jobs),
                 rejected_lines=tuple(intake.rejected_lines),
+                outdated=intake.outdated,
             )
         except BaseException:
             for rejected in intake.rejected_lines:
@@ -111,6 +116,7 @@ class _Intake:
     segments: SegmentWriter
     jobs: dict[str, None] = field(default_factory=dict)
     rejected_lines: list[RejectedWriter] = field(default_factory=list)
+    outdated: int = 0
 
     def take(self, log: LogFile) -> TakenLog | None:
         """Read one log; None if it is not there any more."""
@@ -156,8 +162,16 @@ class _Intake:
             if received is None:
                 rejected.add(number, _DAMAGED, text)
                 continue
-            request = read_request(received.line, self.rules)
+            request = self._request_in(received.line)
             if isinstance(request, ReadRequest):
                 yield number, received, request
             else:
                 rejected.add(number, request, received.line)
+
+    def _request_in(self, line: bytes) -> ReadRequest | Refusal:
+        """Return what was accepted: its sender was told so, and waits for a result."""
+        found = read_request(line, self.rules)
+        if isinstance(found, ReadRequest) or (outdated := outdated_request(line)) is None:
+            return found
+        self.outdated += 1
+        return outdated

@@ -87,7 +87,8 @@ def record_logs(ledger: Ledger, taken: TakenLogs, *, account: str) -> RecordedLo
     """Take the requests of the logs into the ledger, all at once.
 
     A request whose id its job has already with the same payload is left out as a repeat; one
-    with another payload is recorded as failed, so that its sender gets a result that says so.
+    with another payload is recorded as failed, so that its sender gets a result that says so;
+    so is one that cannot be sent.
     """
     with ledger.transaction() as transaction:
         _name_jobs(transaction, taken.jobs)
@@ -201,10 +202,10 @@ def _insert_requests(
             wire_bytes, tokens, output_tokens AS expected_output_tokens, embedding_inputs,
             accepted_at::TIMESTAMP AS accepted_at, false AS cancel_requested,
             0 AS attempts, 0 AS returns,
-            CASE WHEN same_payload IS NULL THEN 'pending' ELSE 'failed' END AS state,
-            CASE WHEN same_payload IS NULL THEN NULL ELSE 'obm_duplicate_custom_id' END
-                AS error_code,
-            CASE WHEN same_payload IS NULL THEN NULL ELSE $6::TIMESTAMP END AS finished_at
+            CASE WHEN same_payload IS NOT NULL THEN 'obm_duplicate_custom_id'
+                WHEN wire_bytes = 0 THEN 'obm_no_longer_valid' END AS error_code,
+            CASE WHEN error_code IS NULL THEN 'pending' ELSE 'failed' END AS state,
+            CASE WHEN error_code IS NULL THEN NULL ELSE $6::TIMESTAMP END AS finished_at
         FROM read_parquet($2, file_row_number = true) AS new
         JOIN named ON named.job = new.job
         JOIN lanes ON lanes.account = $3 AND lanes.endpoint = new.url AND lanes.model = new.model

@@ -17,6 +17,7 @@ from storage.batches import Batch, move, note_in
 from storage.deliveries import add_deliveries
 from storage.destinations import FILE
 from storage.ledger import Ledger, Transaction, now
+from storage.outdated_reasons import with_reasons
 from storage.provider_files import dispose_of_files
 from storage.reconciliation import Reconciled, reconcile
 from storage.result_files import (
@@ -278,6 +279,7 @@ def write_own_results_of_requests(ledger: Ledger) -> int:
         last_batch = reader.value("SELECT max(batch_id) FROM batches") or 0
     if not waiting.height:
         return 0
+    waiting = with_reasons(ledger.directory, waiting)
     result_id = min(lowest, _lowest_on_disk(ledger), 0) - 1
     size = write_own_results(
         result_path(ledger.directory, result_id), iter([waiting]), after_batch=last_batch

@@ -87,6 +87,10 @@ def _record(taken: TakenLogs) -> RecordedLogs:
     for rejected in taken.rejected_lines:
         if (path := rejected.publish()) is not None:
             logger.error("accepted lines cannot be read", extra={"see": str(path)})
+    if taken.outdated:
+        logger.error(
+            "accepted requests are no longer valid, they fail", extra={"requests": taken.outdated}
+        )
     return record_logs(resources().ledger, taken, account=resources().settings.account)
 
 

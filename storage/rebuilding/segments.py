@@ -121,11 +121,10 @@ def _insert_requests(
             wire_bytes, tokens, output_tokens AS expected_output_tokens, embedding_inputs,
             accepted_at::TIMESTAMP AS accepted_at, false AS cancel_requested,
             0 AS attempts, 0 AS returns,
-            CASE WHEN duplicates.row_index IS NULL THEN 'pending' ELSE 'failed' END AS state,
-            CASE WHEN duplicates.row_index IS NOT NULL THEN 'obm_duplicate_custom_id' END
-                AS error_code,
-            CASE WHEN duplicates.row_index IS NOT NULL THEN accepted_at::TIMESTAMP END
-                AS finished_at
+            CASE WHEN duplicates.row_index IS NOT NULL THEN 'obm_duplicate_custom_id'
+                WHEN wire_bytes = 0 THEN 'obm_no_longer_valid' END AS error_code,
+            CASE WHEN error_code IS NULL THEN 'pending' ELSE 'failed' END AS state,
+            CASE WHEN error_code IS NOT NULL THEN lines.accepted_at::TIMESTAMP END AS finished_at
         FROM read_parquet($2, file_row_number = true) AS lines
         JOIN named USING (job)
         JOIN lanes ON lanes.account = $3 AND lanes.endpoint = lines.url

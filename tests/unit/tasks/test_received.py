@@ -5,18 +5,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
-from factories import MODEL, Store, chat_line, chat_lines, policy, request_line
+from factories import MODEL, Store, chat_line, chat_lines, no_cost, policy, request_line
 
 from batching.jobs import JobSettings
 from deployments.work import Lookout
+from storage.bulk_requests import retry_requests
 from storage.claims import claim_next
+from storage.doctor.diagnosis import examine
 from storage.health import HealthFile
 from storage.intake_log import IntakeLog
-from storage.jobs import flush
-from storage.ledger import now
+from storage.jobs import flush, retry_job
+from storage.ledger import Ledger, now
 from storage.log_files import logs_in
+from storage.rebuilding.new_ledger import rebuild_ledger
 from storage.received_lines import received_line
+from storage.request_filter import RequestFilter
 from storage.results import write_own_results_of_requests
 from tasks.lookout import flows_with_work
 from tasks.received import take_in_received
@@ -186,7 +191,7 @@ def test_a_line_that_cannot_be_read_is_rejected_with_its_reason_and_the_others_g
     store: Store,
 ) -> None:
     good, torn = received_line("default", BEGAN, chat_line("a")), b"0123\t1\t"
-    bad = received_line("default", BEGAN, request_line("b", "/v1/unknown", b"{}"))
+    bad = received_line("default", BEGAN, b'{"nothing":"to tell whose it is"}')
     path = receive(store, [chat_line("c")])
     path.write_bytes(good + torn + b"\n" + bad + path.read_bytes())
 
@@ -198,6 +203,76 @@ def test_a_line_that_cannot_be_read_is_rejected_with_its_reason_and_the_others_g
     assert [record["line"] for record in records] == [2, 3]
     assert "checksum" in records[0]["reason"]
     assert store.rows("SELECT rejected, end_line FROM sources") == [{"rejected": 2, "end_line": 4}]
+
+
+OUTDATED = {
+    "unknown url": request_line("a", "/v1/unknown", b'{"model":"m"}'),
+    "unknown key": chat_line("a")[:-1] + b',"priority":7}',
+    "no json": b'{"custom_id":"a","method":"POST",',
+    "not UTF-8": b'{"custom_id":"a","note":"\xff"}',
+    "half of a surrogate pair": chat_line("a", text="\ud800"),
+    "a number": b'{"custom_id":7}',
+    "its destination": chat_line("a")[:-1] + b',"delivery_config":{"type":"pigeon"}}',
+}
+
+
+@pytest.mark.parametrize("line", OUTDATED.values(), ids=OUTDATED)
+def test_what_was_accepted_and_is_no_longer_valid_fails_with_a_result_that_says_why(
+    store: Store, line: bytes
+) -> None:
+    receive(store, [chat_line("good"), line], at=now())
+
+    taken = take_in_received.fn()
+
+    assert (taken.accepted, taken.rejected) == (2, 0)
+    assert store.states() == {"failed": 1, "pending": 1}
+    assert write_own_results_of_requests(store.ledger) == 1
+    store.deliver()
+    [results] = store.directory.outbox.rglob("*.jsonl")
+    [told] = [json.loads(line) for line in results.read_bytes().splitlines()]
+    assert told["custom_id"] == ("7" if b":7}" in line[:20] else "a")
+    assert told["error"]["code"] == "obm_no_longer_valid"
+    assert "The reason: " in told["error"]["message"]
+    [segment] = store.directory.segments.glob("*.parquet")
+    assert line in pl.read_parquet(segment)["body"].to_list()
+    assert store.claim().requests == 1
+
+
+def test_what_is_no_longer_valid_goes_where_its_line_says_and_is_not_sent_again(
+    store: Store,
+) -> None:
+    line = with_destination("a", text="fine").replace(b'"POST"', b'"GET"')
+    receive(store, [line])
+    take_in_received.fn()
+    assert write_own_results_of_requests(store.ledger) == 1
+
+    delivery = store.rows("SELECT kind FROM deliveries JOIN destinations USING (destination_id)")
+    assert [row["kind"] for row in delivery] == ["webhook"]
+    assert retry_job(store.ledger, "default", cancelled_too=True, actor="test") == 0
+    assert retry_requests(store.ledger, RequestFilter(), actor="test").changed == 0
+    assert examine(store.directory, patience_seconds=0).findings == ()
+    rebuild_ledger(
+        store.directory, force=True, account=store.account, cost_of=no_cost,
+        memory_bytes=1_000_000_000,
+    )  # fmt: skip
+    assert Store(store.directory, Ledger.open(store.directory)).states() == {"failed": 1}
+
+
+def test_a_rebuilt_ledger_does_not_send_what_is_no_longer_valid(store: Store) -> None:
+    receive(store, [b'{"custom_id":"a"}', chat_line("b")])
+    take_in_received.fn()
+
+    rebuild_ledger(
+        store.directory, force=True, account=store.account, cost_of=no_cost,
+        memory_bytes=1_000_000_000,
+    )  # fmt: skip
+
+    rebuilt = Store(store.directory, Ledger.open(store.directory))
+    assert rebuilt.states() == {"failed": 1, "pending": 1}
+    assert rebuilt.value("SELECT error_code FROM requests WHERE state = 'failed'") == (
+        "obm_no_longer_valid"
+    )
+    assert write_own_results_of_requests(rebuilt.ledger) == 1
 
 
 def test_a_named_destination_that_has_gone_keeps_its_request_accepted(store: Store) -> None:
