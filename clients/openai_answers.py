@@ -32,13 +32,6 @@ def about(batch: ProviderBatch, batch_id: str) -> ProviderBatch:
     return batch
 
 
-def made_of(batch: ProviderBatch, input_file_id: str) -> ProviderBatch:
-    """Return the batch if it can be the one that was to be made of this file."""
-    if batch.input_file_id not in {None, input_file_id}:
-        raise ProviderUnavailable(f"the provider told of a batch of file {batch.input_file_id}.")
-    return batch
-
-
 def read_page(answer: object) -> Mapping[str, Any]:
     """Return a page of a list; ProviderUnavailable if it is none."""
     if isinstance(answer, Mapping) and isinstance(answer.get("data"), list):

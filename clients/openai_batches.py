@@ -39,7 +39,6 @@ from clients.openai_answers import (
     id_in,
     is_end,
     json_of,
-    made_of,
     read_page,
 )
 from clients.openai_errors import ErrorTranslator
@@ -123,7 +122,7 @@ class OpenAIBatches:
                 completion_window="24h",
                 metadata=dict(metadata),
             )
-            return made_of(read_batch(json_of(response)), input_file_id)
+            return read_batch(json_of(response))
         except StopRequested:
             raise
         except Exception as error:  # noqa: BLE001 - whatever happened, a batch may exist

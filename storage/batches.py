@@ -241,6 +241,15 @@ def record_create(transaction: Transaction, batch_id: int, attempt: int, provide
     )  # fmt: skip
 
 
+def forget_create(ledger: Ledger, batch: Batch) -> None:
+    """Forget the id that the provider has told for a batch and does not know itself."""
+    with ledger.transaction() as transaction:
+        transaction.execute(
+            "DELETE FROM creates WHERE batch_id = ? AND provider_id = ?",
+            batch.batch_id, batch.provider_id,
+        )  # fmt: skip
+
+
 def make_looks_due(ledger: Ledger) -> None:
     """Let creates that were never answered be looked for at once: we have just started.
 

@@ -28,6 +28,7 @@ from storage.batches import (
     Batch,
     adopt_create,
     batch_of,
+    forget_create,
     known_provider_ids,
     mark_submitted,
     mark_submitting,
@@ -72,16 +73,23 @@ def create_batch(batch_id: int) -> bool:
             metadata=_metadata(batch),
         )
     except AmbiguousCreate as error:
-        logger.warning("create unanswered", extra={"batch_id": batch_id, "problem": str(error)})
-        note(ledger, batch_id, post_ended_at=now(), fault_message=str(error))
-        return settle_create(batch_of(ledger, batch_id))
+        return _unanswered(batch_id, str(error))
     except TransientError as error:
         _wait(batch, error)
     except TerminalError as error:
         _refused(batch, error)
     else:
+        if created.id in known_provider_ids(ledger):
+            return _unanswered(batch_id, f"the provider told of {created.id}, an earlier batch")
         return mark_submitted(ledger, batch_id, provider_id=created.id, status=created.status)
     return False
+
+
+def _unanswered(batch_id: int, problem: str) -> bool:
+    """Look for a batch that may have been created; return whether it is found."""
+    logger.warning("create unanswered", extra={"batch_id": batch_id, "problem": problem})
+    note(resources().ledger, batch_id, post_ended_at=now(), fault_message=problem)
+    return settle_create(batch_of(resources().ledger, batch_id))
 
 
 def _metadata(batch: Batch) -> dict[str, str]:
@@ -172,6 +180,18 @@ def settle_create(batch: Batch) -> bool:
         first_absent_at=batch.first_absent_at or now(), not_before=_next_look(batch),
     )  # fmt: skip
     return False
+
+
+def follow_to_other_id(batch: Batch) -> bool:
+    """Adopt a batch under the id by which the provider lists it; return whether it does.
+
+    The answer to its create has told another id then: given up as lost, it would be paid twice.
+    """
+    found = _find(batch)
+    if found is None:
+        return False
+    forget_create(resources().ledger, batch)
+    return _adopt(batch, found)
 
 
 def _next_look(batch: Batch) -> datetime:

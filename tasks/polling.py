@@ -17,6 +17,7 @@ from storage.ledger import now
 from storage.polls import mark_ended, mark_polled
 from storage.reports.progress import open_batches_report
 from tasks.account_trouble import stop_account
+from tasks.creation import follow_to_other_id
 from tasks.refusals import deal_with_refusal, lose_batch
 from tasks.resources import our_batches, resources
 from tasks.steps import step
@@ -112,9 +113,10 @@ def _missing(batch: Batch, problem: str) -> None:
         # Only what is older proves that this is still the account that the batch went to.
         older = provider_ids_before(resources().ledger, batch)
         others = listed & older or _input_file_exists(batch)
+        has_other_id = batch.provider_id not in listed and follow_to_other_id(batch)
     except (TransientError, AccountRefused, NotFound, RequestRefused):
         return
-    if batch.provider_id in listed:
+    if batch.provider_id in listed or has_other_id:
         return
     if others:
         lose_batch(batch, reason=problem)
