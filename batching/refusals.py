@@ -8,6 +8,7 @@ from typing import TypeAlias
 from batching.provider import BatchFault, describe_answer, read_fault
 
 _LIMIT = re.compile(r"\blimit\s*:\s*([\d,]+)", re.IGNORECASE)
+_MOST_DIGITS = 18  # more are no limit, and nothing could store them
 _MISSING_FILE = re.compile(r"cannot find file|no such file", re.IGNORECASE)
 _CLOSED_ACCOUNT = re.compile(
     r"account[^.]{0,40}(deactivated|suspended|disabled|not active)"
@@ -195,7 +196,8 @@ def limit_in(message: str) -> int | None:
     """Return the number after `Limit:` in a token-limit message, or None."""
     match = _LIMIT.search(message)
     digits = match[1].replace(",", "") if match else ""
-    return int(digits) if digits and int(digits) > 0 else None
+    limit = int(digits) if digits and len(digits) <= _MOST_DIGITS else 0
+    return limit or None
 
 
 def reason_of(refusal: Refusal) -> str:

@@ -38,6 +38,7 @@ def test_the_token_limit_is_known_by_code_or_text_and_its_number_is_learned(
         ("limit : 1,500", 1_500),
         ("Limit: , none", None),
         ("Limit: 0", None),
+        ("Limit: " + "9" * 5_000, None),
         ("no number", None),
     ],
 )
