@@ -22,6 +22,7 @@ import polars as pl
 from batching import clock
 from batching.errors import BadInput, ConfigurationError, DiskFull
 from storage.backups import back_up, log_of
+from storage.checkpoint_guard import CheckpointGuard
 from storage.directory import DataDirectory
 from storage.durable import move, publish, sync_file
 from storage.locks import exclusive_lock
@@ -31,6 +32,12 @@ logger = logging.getLogger(__name__)
 
 STORAGE_VERSION = "v1.5.0"
 """The file format: set once, at creation; DuckDB 1.5 can read it too."""
+
+_WRITER_SETTINGS = {
+    "storage_compatibility_version": STORAGE_VERSION,
+    "checkpoint_threshold": "1TB",
+}
+"""No checkpoint before the closing, which is guarded."""
 
 _HOME = "home"
 """In `meta`: the lock file beside which this ledger was last opened."""
@@ -146,16 +153,18 @@ class Ledger:
     def _connected(self, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         path = path or self.directory.ledger
         try:
-            connection = duckdb.connect(
-                str(path),
-                config=connection_settings(self.directory, memory_bytes=self._memory_bytes)
-                | {"storage_compatibility_version": STORAGE_VERSION},
-            )
-            try:
-                connection.execute("SET TimeZone = 'UTC'")
-                yield connection
-            finally:
-                connection.close()
+            with CheckpointGuard(path, is_needed=path == self.directory.ledger) as guard:
+                connection = duckdb.connect(
+                    str(path),
+                    config=connection_settings(self.directory, memory_bytes=self._memory_bytes)
+                    | _WRITER_SETTINGS,
+                )
+                try:
+                    connection.execute("SET TimeZone = 'UTC'")
+                    yield connection
+                finally:
+                    guard.before_closing(connection)
+                    connection.close()
         except duckdb.Error as error:
             raise explained(error, path) from error
 
@@ -227,7 +236,8 @@ class Ledger:
             connection.execute("DELETE FROM meta WHERE key = 'schema_version'")
             connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", [str(number)])
             connection.execute("COMMIT")
-            connection.execute("CHECKPOINT")
+            if path != self.directory.ledger:
+                connection.execute("CHECKPOINT")
         logger.info("ledger migrated", extra={"schema_version": number})
 
     def compact(self) -> None:

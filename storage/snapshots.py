@@ -15,10 +15,11 @@ from pathlib import Path
 import duckdb
 
 from storage.backups import log_of
+from storage.checkpoint_guard import is_guarded, put_back_blocks
 from storage.directory import DataDirectory
 from storage.durable import disk_errors
 from storage.ledger import Transaction, connection_settings, explained
-from storage.locks import shared_lock
+from storage.locks import exclusive_lock, shared_lock
 
 READER_MEMORY_BYTES = 512_000_000
 
@@ -77,6 +78,9 @@ def _current_copy(directory: DataDirectory, max_age_seconds: float) -> Path:
 
 
 def _copy(directory: DataDirectory) -> Path:
+    if is_guarded(directory.ledger):  # only after a crash, until somebody opens it
+        with exclusive_lock(directory.ledger_lock):
+            put_back_blocks(directory.ledger)
     with shared_lock(directory.ledger_lock), disk_errors(directory.snapshots):
         target = _path_of(directory, ledger_generation(directory))
         if target.exists():

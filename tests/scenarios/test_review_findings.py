@@ -54,7 +54,7 @@ def test_a_kill_while_the_ledger_is_made_leaves_nothing_in_the_way(tmp_path: Pat
     store.take_in(chat_lines(2))
     assert store.states() == {"pending": 2}
     left = {path.name for path in directory.root.glob("ledger.*")}
-    assert left == {"ledger.lock", "ledger.duckdb"}
+    assert left == {"ledger.lock", "ledger.duckdb", "ledger.guard"}
 
 
 def test_the_log_of_a_ledger_that_is_gone_does_not_meet_a_new_one(store: Store) -> None:

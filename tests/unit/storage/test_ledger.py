@@ -201,7 +201,7 @@ def test_compacting_keeps_everything_and_gives_space_back(store: Store) -> None:
     assert store.rows("SELECT * FROM requests ORDER BY segment, row_index") == requests
     assert store.ledger.installation()
     names = {path.name for path in store.directory.root.glob("ledger*")}
-    assert names == {"ledger.duckdb", "ledger.lock"}
+    assert names == {"ledger.duckdb", "ledger.guard", "ledger.lock"}
 
 
 def test_a_kill_while_compacting_leaves_the_old_ledger_and_the_next_try_works(
