@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from simulator.limits import ORGANIZATION
+from simulator.line_faults import Line, Selector
 from simulator.records import BatchError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from simulator.batch_store import BatchStore
+    from simulator.inspection import Inspection
     from simulator.records import AppliedScenario, BatchRecord
 
 
@@ -59,8 +64,12 @@ def exceeded_limit(
 
 def failure_at_check(
     batch: BatchRecord, model: str, tokens: int, batches: BatchStore
-) -> list[BatchError]:
-    """Return why a batch with a good file fails its check all the same."""
+) -> list[BatchError] | None:
+    """Return why a batch with a good file fails its check all the same; None if it does not."""
+    refused_anyway = batch.scenario("refused_batches")
+    if refused_anyway is not None:
+        code, message = refused_anyway.text("code"), refused_anyway.text("message")
+        return [BatchError(code=code, message=message)] if code else []
     limit = None
     hidden = batch.scenario("hidden_limit")
     if hidden is not None:
@@ -74,7 +83,43 @@ def failure_at_check(
     if batch.scenario("cannot_find_file") is not None:
         message = missing_file_message(batch.input_file_id)
         return [BatchError(code="invalid_file", message=message)]
-    return []
+    return None
+
+
+def bad_lines(batch: BatchRecord, path: Path, inspection: Inspection) -> list[BatchError]:
+    """Return what is said of the lines for which a scenario refuses the file."""
+    scenario = batch.scenario("bad_lines")
+    if scenario is None:
+        return []
+    picked = _picked(Selector(scenario), path, inspection)
+    named = picked[: max(scenario.integer("shown"), 1)]
+    code, names = scenario.text("code"), scenario.text("names")
+    if names == "no":
+        message = "The file holds a request that cannot be processed."
+        return [BatchError(code=code, message=message) for _ in named[:1]]
+    beyond = len(inspection.offsets) if names == "beyond" else 0
+    message = "This request cannot be processed."
+    return [BatchError(code=code, message=message, line=number + beyond) for number in named]
+
+
+def _picked(selector: Selector, path: Path, inspection: Inspection) -> list[int]:
+    """Return the numbers of the lines that the scenario means."""
+    found = []
+    with path.open("rb") as file:
+        for ordinal, (offset, length, number) in enumerate(
+            zip(inspection.offsets, inspection.lengths, inspection.numbers, strict=True)
+        ):
+            file.seek(offset)
+            raw = file.read(length)
+            body_hash = int.from_bytes(blake2b(_body(raw), digest_size=8).digest())
+            line = Line(ordinal=ordinal, custom_id="", raw=raw, body_hash=body_hash)
+            if selector.picks(line):
+                found.append(number)
+    return found
+
+
+def _body(raw: bytes) -> bytes:
+    return raw.partition(b'"body":')[2]
 
 
 def trailing_lines(batch: BatchRecord) -> list[str]:

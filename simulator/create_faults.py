@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from simulator.parts import Parts
     from simulator.records import AppliedScenario, BatchRecord
 
-TIMED = ("token_limit", "cannot_find_file", "slow_create", "dropped_create")
+TIMED = ("token_limit", "cannot_find_file", "refused_batches", "slow_create", "dropped_create")
 
 
 async def refuse_create(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from simulator.records import AppliedScenario
     from simulator.uploads import UploadForm
 
+TOO_LARGE = 413
 LONGEST_PAGE = 10_000
 READ_BYTES = 1 << 18
 
@@ -46,12 +47,20 @@ async def create_file(parts: Parts, request: Request, account: str) -> Response:
     arriving = parts.files.uploads / file_id
     try:
         form = await receive_form(request, arriving)
+        _check_size(parts, form)
         record = _file_record(file_id, account, form)
         arriving.rename(parts.files.content(file_id))
     finally:
         arriving.unlink(missing_ok=True)
     parts.files.add(record)
     return json_response(file_object(record))
+
+
+def _check_size(parts: Parts, form: UploadForm) -> None:
+    for fault in parts.scenarios.for_calls("small_uploads"):
+        if form.size > fault.integer("bytes"):
+            message = f"File is too large: {form.size} bytes, {fault.integer('bytes')} are allowed."
+            raise ApiError(TOO_LARGE, message, param="file")
 
 
 def _file_record(file_id: str, account: str, form: UploadForm) -> FileRecord:

@@ -123,6 +123,18 @@ CATALOGUE = (
         parameters={"times": 1, "seconds": 0.0, "as": "400"},
     ),
     Scenario(
+        name="bad_lines",
+        summary="a file that holds such lines is refused as a whole; names=yes: with the numbers "
+        "of the first `shown` of them, no: without, beyond: with numbers that it does not have",
+        parameters={**LINES, "names": "yes", "shown": 100, "code": "invalid_request"},
+    ),
+    Scenario(
+        name="refused_batches",
+        summary="the first n creates (0: all) end as failed with this code and message, or with "
+        "no reason at all",
+        parameters={"times": 1, "code": "", "message": "The batch was refused."},
+    ),
+    Scenario(
         name="slow_create",
         summary="the answer to the first n creates comes late; batch=exists, hidden (seen only "
         "after hidden_seconds) or never",
@@ -162,6 +174,12 @@ CATALOGUE = (
             "code": "",
             "retry_after": -1.0,
         },
+        on_batches=False,
+    ),
+    Scenario(
+        name="small_uploads",
+        summary="a file with more bytes is refused with 413",
+        parameters={"bytes": 1_000_000},
         on_batches=False,
     ),
     Scenario(

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from simulator.answers import dated_name
 from simulator.batch_faults import (
+    bad_lines,
     failure_at_check,
     hold_seconds,
     missing_file_message,
@@ -116,13 +117,15 @@ class BatchSteps:
             self._refuse(stored, [BatchError(code="invalid_file", message=message)])
             return
         inspection = inspect_file(kept, batch.endpoint)
-        errors = inspection.errors or failure_at_check(
-            batch, inspection.model or "", inspection.tokens, self._batches
+        errors: Sequence[BatchError] | None = (
+            inspection.errors
+            or bad_lines(batch, kept, inspection)
+            or failure_at_check(batch, inspection.model or "", inspection.tokens, self._batches)
         )
-        if errors:
-            self._refuse(stored, errors, inspection.model)
-        else:
+        if errors is None:
             self._accept(stored, inspection)
+        else:
+            self._refuse(stored, errors, inspection.model)
 
     def _refuse(
         self, stored: StoredBatch, errors: Sequence[BatchError], model: str | None = None

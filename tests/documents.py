@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from scenario_cases import CASES
+from scenario_pairs import every_pair, most_batches
+
 from batching import lifecycle
+from batching.failure_policy import POLICY
 from batching.lifecycle import BatchState, DeliveryState, RequestState, WaitReason
 from batching.result_lines import OwnCode
 from batching.settings import Settings
@@ -92,6 +96,56 @@ def _scenarios() -> str:
     )
 
 
+def _failure_policy() -> str:
+    return _table(
+        ("it shows as", "class", "what follows", "uses up", "how long", "then"),
+        (
+            (
+                rule.told, rule.fault.value, f"**{rule.reaction}**", rule.counts.value,
+                rule.bound or "-", rule.then or "-",
+            )
+            for rule in POLICY.values()
+        ),
+    )  # fmt: skip
+
+
+def _scenario_outcomes() -> str:
+    return _table(
+        ("case", "scenarios", "requests", "batches", "paid again"),
+        (
+            (
+                case.name,
+                "<br>".join(f"`{scenario}`" for scenario in case.scenarios),
+                ", ".join(f"{count} {state}" for state, count in case.states.items()),
+                str(case.batches),
+                str(case.paid_twice or "-"),
+            )
+            for case in CASES
+        ),
+    )
+
+
+def _scenario_pairs() -> str:
+    pairs = every_pair()
+    kinds = (
+        ("two scenarios of batches", lambda pair: not any(each.is_of_calls for each in pair)),
+        ("one of calls, one of batches", lambda pair: sum(e.is_of_calls for e in pair) == 1),
+        ("two scenarios of calls", lambda pair: all(each.is_of_calls for each in pair)),
+    )
+    return _table(
+        ("pairs of", "pairs", "in which paid answers are destroyed", "batches at most"),
+        (
+            (
+                name,
+                str(len(found)),
+                str(sum(any(each.destroys for each in pair) for pair in found)),
+                str(max(most_batches(pair) for pair in found)),
+            )
+            for name, found in ((name, list(filter(is_meant, pairs))) for name, is_meant in kinds)
+        ),
+    )
+
+
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     rule = tuple("---" for _ in headings)
     return "".join(f"| {' | '.join(row)} |\n" for row in (headings, rule, *rows))
@@ -110,6 +164,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "wait-reasons": lambda: _states(WaitReason),
     "own-codes": _own_codes,
     "scenarios": _scenarios,
+    "failure-policy": _failure_policy,
+    "scenario-outcomes": _scenario_outcomes,
+    "scenario-pairs": _scenario_pairs,
 }
 
 
