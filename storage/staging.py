@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,7 +22,7 @@ from batching.clock import age_seconds, now
 from batching.errors import BadInput
 from batching.jobs import SIDE_FILE_SUFFIX, JobSettings, read_job_settings, side_file_name
 from storage.directory import DataDirectory
-from storage.durable import move, sync_folder, write_durably
+from storage.durable import move, sync_file, sync_folder, write_durably
 from storage.formats import ends_well
 from storage.log_files import is_log
 
@@ -81,6 +82,8 @@ def claim(directory: DataDirectory, path: Path) -> ClaimedFile | None:
     side_file = path.with_name(side_file_name(path.name))
     claimed_side = directory.claimed / f"{source_id}__{side_file_name(name)}"
     claimed_path = directory.claimed / f"{source_id}__{name}"
+    _sync_if_readable(side_file)
+    _sync_if_readable(path)
     has_side_file = _moved(side_file, claimed_side)
     if not _moved(path, claimed_path):
         if has_side_file:
@@ -224,6 +227,12 @@ def _kept_name(name: str) -> str:
         return encoded.decode()
     endings = "".join(Path(name).suffixes[-2:])[-20:]
     return encoded[: _LONGEST_NAME_BYTES - 20].decode("utf-8", "ignore") + endings
+
+
+def _sync_if_readable(path: Path) -> None:
+    """Put on the disk what its writer left to the system: from now on it is ours to keep."""
+    with suppress(FileNotFoundError, PermissionError):
+        sync_file(path)
 
 
 def _moved(source: Path, target: Path) -> bool:
