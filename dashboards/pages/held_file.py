@@ -223,7 +223,8 @@ async def _discard(desk: Desk, event: Event) -> None:
 
 
 def _watcher(desk: Desk) -> list[Viewable]:
-    watcher = Uploader(held=desk.place.id or "")
+    waiting = held_file(desk.site.directory, desk.place.id or "")
+    watcher = Uploader(held=waiting.held if waiting else "")
 
     async def read(_change: Any) -> None:
         desk.site.live.forget()
