@@ -158,6 +158,8 @@ async def ask_and_do(desk: Desk, event: Event, *, kind: str) -> None:
 
 
 DEEDS: Final = {kind: partial(ask_and_do, kind=kind) for kind in BY_NAME}
+_OF_ROWS: Final = ("pause", "resume", "send", "redeliver", "cancel")
+"""What `row_actions` offers; the rest is on the page of a job only."""
 PAGE: Final = Page(
     menu="jobs",
     title="Jobs",
@@ -168,5 +170,5 @@ PAGE: Final = Page(
         '<div data-tile="rows"></div></div>'
     ),
     tiles={"filters": filters, "arriving": arriving, "rows": rows},
-    deeds=DEEDS,
+    deeds={kind: DEEDS[kind] for kind in _OF_ROWS},
 )
