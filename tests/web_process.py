@@ -49,9 +49,9 @@ class Web:
 StartWeb = Callable[..., Web]
 
 
-def start(data: Path, *parts: str, **settings: object) -> Web:
+def start(data: Path, *parts: str, whole: bool = False, **settings: object) -> Web:
     """Start the web role; without the dashboard unless other arguments are given."""
-    arguments = parts or ("--only", "api")
+    arguments = () if whole else parts or ("--only", "api")
     port = free_port()
     log = data.with_suffix(".log")
     environment = environment_of(

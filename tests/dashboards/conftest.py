@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from dashboard_visits import Guarded, Visit, cookie_of, fill, log_in
+from dashboard_walks import Walk, known_deeds
 from playwright.sync_api import expect, sync_playwright
+from running_system import System, running_system
+from walked_deeds import WALKED
 from web_process import Web, end, start
 
 from batching.access import Scope
@@ -90,14 +93,7 @@ def visit(
     visits: list[Visit] = []
 
     def begin(web: Web, token: str | None = None, **options: object) -> Visit:
-        options.setdefault("viewport", {"width": 1440, "height": 900})
-        context = browser.new_context(**options)  # type: ignore[arg-type]  # options of Playwright
-        context.set_default_timeout(_TIMEOUT_MILLISECONDS)
-        begun = Visit(context=context)
-        context.on("page", begun.watch)
-        if token is not None:
-            cookie = {"name": cookie_of(web), "value": log_in(web, token), "url": web.url}
-            context.add_cookies([cookie])  # type: ignore[list-item]  # a dictionary of Playwright
+        begun = _visit(browser, web, token, **options)
         visits.append(begun)
         return begun
 
@@ -109,6 +105,52 @@ def visit(
         begun.context.close()
     troubles = [trouble for begun in visits for trouble in begun.troubles]
     assert not troubles, "\n".join(troubles)
+
+
+def _visit(browser: Browser, web: Web, token: str | None = None, **options: object) -> Visit:
+    options.setdefault("viewport", {"width": 1440, "height": 900})
+    context = browser.new_context(**options)  # type: ignore[arg-type]  # options of Playwright
+    context.set_default_timeout(_TIMEOUT_MILLISECONDS)
+    begun = Visit(context=context)
+    context.on("page", begun.watch)
+    if token is not None:
+        cookie = {"name": cookie_of(web), "value": log_in(web, token), "url": web.url}
+        context.add_cookies([cookie])  # type: ignore[list-item]  # a dictionary of Playwright
+    return begun
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A whole system of the module's own, at work on nothing yet."""
+    with running_system(tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def walking(browser: Browser, system: System) -> Iterator[Walk]:
+    """Somebody in one tab of that system's dashboard, through all tests of the module."""
+    visit = _visit(browser, system.web, accept_downloads=True)
+    yield Walk(visit=visit, url=system.web.url)
+    visit.context.close()
+
+
+@pytest.fixture
+def walk(
+    walking: Walk, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Walk]:  # fmt: skip
+    """The same one for one test, which must set off what `walked_deeds` says, without trouble."""
+    failed_before = request.session.testsfailed
+    walking.done.clear()
+    yield walking
+    if request.session.testsfailed > failed_before:
+        walking.page.screenshot(path=tmp_path / "walk.png")
+        return
+    troubles, walking.visit.troubles = walking.visit.troubles, []
+    assert not troubles, "\n".join(troubles)
+    here = (request.path.name, request.node.name)
+    promised = {deed for deed, walk in WALKED.items() if walk == here}
+    assert promised <= walking.done, f"not set off: {sorted(promised - walking.done)}"
+    assert walking.done <= known_deeds(), sorted(walking.done - known_deeds())
 
 
 @pytest.fixture
