@@ -39,16 +39,20 @@ Spoil = Callable[[Call], bytes | None]
 
 
 class SpoilingServer(ThreadingHTTPServer):
-    """Passes calls on to a provider; what `spoil` returns is answered instead."""
+    """Passes calls on to a provider; what `spoil` returns is answered instead.
+
+    With `any_status` errors are spoilt as well, and everything is answered with 200.
+    """
 
     daemon_threads = True
 
-    def __init__(self, target: str, spoil: Spoil) -> None:
+    def __init__(self, target: str, spoil: Spoil, *, any_status: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = urlsplit(target)
         self.spoilt: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
         self._spoil = spoil
+        self.any_status = any_status
         self._one_at_a_time = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
 
@@ -60,7 +64,8 @@ class SpoilingServer(ThreadingHTTPServer):
     def answer_of(self, call: Call) -> bytes:
         """Return what is answered to a call."""
         with self._one_at_a_time:
-            spoilt = self._spoil(call) if call.status < 300 else None
+            is_fine = call.status < 300 or self.any_status
+            spoilt = self._spoil(call) if is_fine else None
             self.passed[call.kind] += 1
             self.spoilt[call.kind] += spoilt is not None
         return call.body if spoilt is None else spoilt
@@ -100,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             connection.close()
         call = Call(kind=_kind(self.command, self.path), status=answer.status, body=body)
         body = self.server.answer_of(call)
-        self.send_response(answer.status)
+        self.send_response(200 if self.server.any_status else answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in _HOP:
                 self.send_header(name, value)
