@@ -93,6 +93,14 @@ _HAS_STATE: Final = _DELIVERY.format(is_in="IN", test="state = ?")
 _DELIVERED: Final = "(requests.result_id IS NOT NULL AND {})".format(
     _DELIVERY.format(is_in="NOT IN", test="state <> 'delivered'")
 )
+_RANKS: Final = {"exhausted": 3, "pending": 2, "cancelled": 1}
+DELIVERY_RANK: Final = "CASE WHEN requests.result_id IS NULL THEN NULL {} ELSE 0 END".format(
+    " ".join(
+        "WHEN " + _DELIVERY.format(is_in="IN", test=f"state = '{state}'") + f" THEN {rank}"
+        for state, rank in _RANKS.items()
+    )
+)
+"""How badly the delivery of a request's result goes: 0 is delivered, NULL that there is none."""
 _FEW: Final = 10
 """So many selected requests are named in the audit trail, not only counted."""
 _PLACES: Final = (
@@ -120,6 +128,12 @@ def condition_of(wanted: RequestFilter) -> Condition:
     if wanted.up_to is not None:
         found = found.also("(requests.segment, requests.row_index) <= (?, ?)", *wanted.up_to)
     return found
+
+
+def rank_of(delivery_state: str) -> str:
+    """Return `DELIVERY_RANK` where the state is known already, in this column."""
+    ranks = " ".join(f"WHEN '{state}' THEN {rank}" for state, rank in _RANKS.items())
+    return f"CASE {delivery_state} {ranks} WHEN 'delivered' THEN 0 END"
 
 
 def _holding(text: str) -> tuple[str, str]:

@@ -63,16 +63,26 @@ def requests_page(
 
 
 def requests_under(
-    reader: Transaction, condition: Condition, *, order: str, most: int, offset: int = 0
+    reader: Transaction,
+    condition: Condition,
+    *,
+    order: str,
+    most: int,
+    offset: int = 0,
+    order_when_found: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the requests under a condition, in an order of columns of `requests`."""
-    # What is shown beside a request is looked up for the few of the page only.
+    """Return the requests under a condition, in an order of columns of `requests`.
+
+    An order that can only be told from the whole table is said again for those that are found.
+    """
+    # What is shown beside a request is looked up for the few of the page only. The second limit
+    # says that they are few: without it the deliveries of all requests are joined to them.
     few = (
         "(SELECT * FROM requests WHERE rowid IN (SELECT rowid FROM requests "
-        f"WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?))"
+        f"WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?) LIMIT {int(most)})"
     )
     rows = reader.rows(
-        _REQUEST.format(requests=few) + f"ORDER BY {order}",
+        _REQUEST.format(requests=few) + f"ORDER BY {order_when_found or order}",
         *condition.parameters, most, offset,
     )  # fmt: skip
     return _with_ids(reader, rows)

@@ -304,7 +304,7 @@ TABLE: Final = Table(
                cell=lambda row: compact(row["tokens"])),
         Column(title="Status", sort="state",
                cell=lambda row: html("{}{}", state_badge(row), _sub(state_note(row)))),
-        Column(title="Delivery", cell=_delivery),
+        Column(title="Delivery", sort="delivery", cell=_delivery),
         Column(title="Tries", kind="number", sort="attempts",
                cell=lambda row: number(row["attempts"])),
         Column(title="Created", sort="created", cell=lambda row: age(row["created_at"])),

@@ -8,7 +8,13 @@ from batching.errors import BadInput
 from batching.lifecycle import RequestState
 from storage.ledger import Transaction
 from storage.reports.paging import PageChoice
-from storage.request_filter import Condition, RequestFilter, condition_of
+from storage.request_filter import (
+    DELIVERY_RANK,
+    Condition,
+    RequestFilter,
+    condition_of,
+    rank_of,
+)
 from storage.request_queries import requests_under
 
 _LANE: Final = "(SELECT {column} FROM lanes WHERE lanes.lane_id = requests.lane_id)"
@@ -24,9 +30,11 @@ SORTS: Final[Mapping[str, tuple[str, ...]]] = {
     "tokens": ("requests.tokens",),
     "bytes": ("requests.wire_bytes",),
     "attempts": ("requests.attempts",),
+    "delivery": (DELIVERY_RANK,),
     "error_code": ("requests.error_code",),
 }
 """What the page can be sorted by; equal ones stand in the order in which they came in."""
+_WHEN_FOUND: Final = {"delivery": (rank_of("coalesce(deliveries.state, parts.state)"),)}
 _PLACE: Final = ("requests.segment", "requests.row_index")
 
 Place = tuple[int, int]
@@ -47,7 +55,8 @@ def requests_view(
     """
     states = _states(reader, _up_to(condition_of(replace(wanted, state=None)), newest))
     rows = requests_under(
-        reader, _up_to(condition_of(wanted), newest), order=_order(choice),
+        reader, _up_to(condition_of(wanted), newest), order=_order(choice, SORTS),
+        order_when_found=_order(choice, {**SORTS, **_WHEN_FOUND}),
         most=choice.limit, offset=choice.offset,
     )  # fmt: skip
     count = states.get(wanted.state, 0) if wanted.state else sum(states.values())
@@ -111,9 +120,9 @@ def _up_to(condition: Condition, newest: Place | None) -> Condition:
     return condition.also("(requests.segment, requests.row_index) <= (?, ?)", *newest)
 
 
-def _order(choice: PageChoice) -> str:
+def _order(choice: PageChoice, sorts: Mapping[str, tuple[str, ...]]) -> str:
     name = choice.sort or "created"
-    if name not in SORTS:
+    if name not in sorts:
         raise BadInput(f"cannot be sorted by {name!r}; known are {', '.join(SORTS)}")
     direction = "DESC" if choice.descending else "ASC"
-    return ", ".join(f"{column} {direction} NULLS LAST" for column in (*SORTS[name], *_PLACE))
+    return ", ".join(f"{column} {direction} NULLS LAST" for column in (*sorts[name], *_PLACE))

@@ -297,3 +297,22 @@ def test_the_audit_trail_is_filtered_by_who_what_and_when(known: Store) -> None:
     assert {row["target"] for row in batch["rows"]} >= {"planned", "collected"}
     assert look(known, audit_view, AuditFilter(until=AT - 3 * HOUR), FIRST)["count"] == 0
     assert look(known, audit_choices)["actors"] == ["anna", "pipeline"]
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_requests_are_sorted_by_how_badly_their_delivery_goes(
+    known: Store, descending: bool
+) -> None:
+    choice = PageChoice(sort="delivery", descending=descending, limit=100)
+    rows = requests(known, choice)["rows"]
+    ranks = {"exhausted": 3, "pending": 2, "cancelled": 1, "delivered": 0, None: None}
+    found = [ranks[row["delivery_state"]] for row in rows]
+    known_ranks = [rank for rank in found if rank is not None]
+    assert {0, 2, 3} <= set(known_ranks)
+    assert known_ranks == sorted(known_ranks, reverse=descending)
+    assert found[: len(known_ranks)] == known_ranks
+    pages = [
+        requests(known, PageChoice(sort="delivery", descending=descending, limit=2, offset=offset))
+        for offset in range(0, len(rows), 2)
+    ]
+    assert [name for page in pages for name in ids(page)] == [row["custom_id"] for row in rows]
