@@ -301,7 +301,7 @@ def test_the_audit_trail_is_filtered_by_who_what_and_when(known: Store) -> None:
 
 @pytest.mark.parametrize("descending", [True, False])
 def test_requests_are_sorted_by_how_badly_their_delivery_goes(
-    known: Store, descending: bool
+    known: Store, *, descending: bool
 ) -> None:
     choice = PageChoice(sort="delivery", descending=descending, limit=100)
     rows = requests(known, choice)["rows"]
