@@ -226,7 +226,7 @@ TROUBLES = [
     story("the token limit refuses twice", Step(prepare=faulty("token_limit:times=2"))),
     story(
         "the queue holds less than a batch",
-        Step(prepare=faulty("hidden_limit:tokens=100")),
+        Step(prepare=faulty("hidden_limit:tokens=50")),
         same_batches=False,  # what is learned of the limit depends on when it is asked
     ),
     story(
@@ -314,9 +314,14 @@ def _released(world: World) -> None:
 
 
 def _copy_put_back(world: World) -> None:
-    (copy,) = (world.data / "backups").glob("ledger-*.duckdb")
+    copy = min((world.data / "backups").glob("ledger-*.duckdb"))
     _lose_ledger(world)
     shutil.copyfile(copy, world.data / "ledger.duckdb")
+
+
+def _lose_results(world: World) -> None:
+    (results,) = (world.data / "results").glob("*.parquet")
+    results.rename(results.with_name(f".{results.name}.tmp"))
 
 
 def _lose_ledger(world: World) -> None:
@@ -361,6 +366,25 @@ OPERATORS = [
         command("restart batch", 1, prepare=_clear),
         Step(),
         command("forget batch", 1),
+        Step(),
+    ),
+    story(
+        "operators hold everything and let it go",
+        Step(
+            act="some", options=lambda _: {"flows": ["ingest"]},
+            prepare=lambda world: world.drop("job.jsonl", world.chats("line", 6)),
+        ),
+        *(command(what) for what in ("pause lanes", "pause intake", "open intake")),
+        command("set cap", "gpt-4o-mini"),
+        command("reset cap", "gpt-4o-mini"),
+        command("resume lanes"),
+        command("flush", "job"),
+        Step(),
+    ),
+    story(
+        "a file of results is lost and written anew",
+        Step(prepare=lambda world: world.drop("job.jsonl", world.chats("line", 6))),
+        command("repair", prepare=_lose_results),
         Step(),
     ),
     story(

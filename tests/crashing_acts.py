@@ -27,8 +27,12 @@ from receivers.rabbitmq import RabbitMQIntake
 from storage import backups, held_files, intake_log, jobs, redelivery, uploaded_files
 from storage.batch_actions import cancel_batch, forget_batch, restart_batch
 from storage.directory import DataDirectory
+from storage.doctor.repairs import treat
+from storage.holding import hold_lanes
 from storage.ledger import Ledger
 from storage.rebuilding.new_ledger import rebuild_ledger
+from storage.switches import hold_intake
+from storage.token_caps import reset_token_cap, set_token_cap
 from tasks import upkeep
 from tasks.resources import Resources, using
 
@@ -106,6 +110,14 @@ COMMANDS: dict[str, Callable[[Ledger, Any], object]] = {
     "redeliver job": lambda ledger, job: redelivery.redeliver(
         ledger, redelivery.Selection(job=job), failed_only=False, actor=ACTOR
     ),
+    "pause lanes": lambda ledger, _: hold_lanes(ledger, None, paused=True, actor=ACTOR),
+    "resume lanes": lambda ledger, _: hold_lanes(ledger, None, paused=False, actor=ACTOR),
+    "pause intake": lambda ledger, _: hold_intake(ledger, paused=True, actor=ACTOR),
+    "open intake": lambda ledger, _: hold_intake(ledger, paused=False, actor=ACTOR),
+    "set cap": lambda ledger, model: set_token_cap(ledger, model, 5_000, actor=ACTOR),
+    "reset cap": lambda ledger, model: reset_token_cap(ledger, model, actor=ACTOR),
+    "flush": lambda ledger, job: jobs.flush(ledger, job, actor=ACTOR),
+    "repair": lambda ledger, _: treat(ledger, patience_seconds=0.0),
     "back up": lambda ledger, _: backups.back_up_ledger(ledger.directory, keep=3),
 }  # fmt: skip
 
