@@ -57,7 +57,7 @@ def called(url: str, body: object | None = None) -> tuple[int, Any]:
 
 @contextmanager
 def running(folder: Path, simulator: SimulatorProcess, **settings: object) -> Iterator[str]:
-    """Run `obm up` and give the address of its web process."""
+    """Run `obm up` until everything is there, and give the address of its API."""
     port, log = free_port(), folder / "up.log"
     environment = environment_of(
         {
@@ -82,7 +82,7 @@ def running(folder: Path, simulator: SimulatorProcess, **settings: object) -> It
         )  # fmt: skip
     try:
         address = f"http://127.0.0.1:{port}"
-        eventually(lambda: called(f"{address}/health")[0] == 200, "the web process", log)
+        eventually(lambda: "is running" in log.read_text(), "the start", log)
         yield address
         up.send_signal(signal.SIGTERM)
         assert up.wait(timeout=15) == 0, log.read_text()[-4000:]
