@@ -109,6 +109,26 @@ BATCH_TRANSITIONS: Mapping[BatchState, frozenset[BatchState]] = {
     BatchState.CANCELLED: frozenset(),
 }
 
+
+class BatchWish(StrEnum):
+    """What an operator may want of a batch; asked for again, it changes nothing."""
+
+    CANCEL = "cancel"
+    """End it; what has run by then is paid, fetched and delivered, the rest ends as cancelled."""
+    RESTART = "restart"
+    """Send again what failed with it as a whole; results that there are stay."""
+    DELETE = "delete"
+    """Delete its files on this machine; its results and its place in the ledger stay."""
+
+
+WISHES_ALLOWED: Mapping[BatchWish, frozenset[BatchState]] = {
+    BatchWish.CANCEL: frozenset(
+        {BatchState.PLANNED, BatchState.UPLOADED, BatchState.SUBMITTING, BatchState.SUBMITTED}
+    ),
+    BatchWish.RESTART: frozenset({BatchState.FAILED}),
+    BatchWish.DELETE: frozenset({BatchState.COLLECTED, BatchState.FAILED, BatchState.CANCELLED}),
+}
+
 DELIVERY_TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.PENDING: frozenset(
         {DeliveryState.DELIVERED, DeliveryState.EXHAUSTED, DeliveryState.CANCELLED}

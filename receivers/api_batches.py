@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import FileResponse, Response
 
 from batching.lifecycle import BatchState
@@ -33,6 +33,9 @@ from storage.batch_queries import batch_in_full, batches_page
 router = APIRouter(tags=["batches"], responses=ERRORS)
 Context = Annotated[WebContext, Depends(web_context)]
 Actor = Annotated[str, Depends(actor)]
+Reason = Annotated[
+    str | None, Query(max_length=500, description="Why: it stands in the audit trail.")
+]
 
 
 @router.get("/api/batches", response_model=Page)
@@ -87,21 +90,23 @@ def upload(context: Context, who: Actor, batch_id: Number) -> dict[str, Any]:
 
 
 @router.post("/api/batches/{batch_id}/cancel", status_code=202, response_model=Accepted)
-def cancel(context: Context, who: Actor, batch_id: Number) -> dict[str, Any]:
+def cancel(context: Context, who: Actor, batch_id: Number, reason: Reason = None) -> dict[str, Any]:
     """Ask for the batch to be cancelled; results that are paid still arrive."""
-    return _answer(cancel_batch(writing(context), batch_id, actor=who), batch_id)
+    return _answer(cancel_batch(writing(context), batch_id, actor=who, reason=reason), batch_id)
 
 
 @router.post("/api/batches/{batch_id}/restart", status_code=202, response_model=Accepted)
-def restart(context: Context, who: Actor, batch_id: Number) -> dict[str, Any]:
+def restart(
+    context: Context, who: Actor, batch_id: Number, reason: Reason = None
+) -> dict[str, Any]:
     """Send again what failed with a failed batch; earlier results are kept."""
-    return _answer(restart_batch(writing(context), batch_id, actor=who), batch_id)
+    return _answer(restart_batch(writing(context), batch_id, actor=who, reason=reason), batch_id)
 
 
 @router.delete("/api/batches/{batch_id}", status_code=200, response_model=Accepted)
-def delete(context: Context, who: Actor, batch_id: Number) -> dict[str, Any]:
+def delete(context: Context, who: Actor, batch_id: Number, reason: Reason = None) -> dict[str, Any]:
     """Delete the files of a batch that has ended, not its results."""
-    return _answer(forget_batch(writing(context), batch_id, actor=who), batch_id)
+    return _answer(forget_batch(writing(context), batch_id, actor=who, reason=reason), batch_id)
 
 
 def _answer(done: BatchAction | None, batch_id: int) -> dict[str, Any]:

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from batching.lifecycle import FINAL_BATCH_STATES, BatchState
+from batching.lifecycle import WISHES_ALLOWED, BatchState, BatchWish
 from storage.batch_files import batch_folder, remove_batch_files
 from storage.batches import cancel_unsent
 from storage.jobs import PENDING_AGAIN
 from storage.ledger import Ledger, Transaction, now
 
-CANCELLABLE: Final = frozenset(
-    {BatchState.PLANNED, BatchState.UPLOADED, BatchState.SUBMITTING, BatchState.SUBMITTED}
-)
+CANCELLABLE: Final = WISHES_ALLOWED[BatchWish.CANCEL]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +25,9 @@ class BatchAction:
     """Why nothing was done."""
 
 
-def cancel_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | None:
+def cancel_batch(
+    ledger: Ledger, batch_id: int, *, actor: str, reason: str | None = None
+) -> BatchAction | None:
     """Ask for the batch to be cancelled; None if there is none. Paid results still arrive."""
     with ledger.transaction() as transaction:
         found = transaction.row(
@@ -41,7 +41,9 @@ def cancel_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | 
         if state not in CANCELLABLE:
             return BatchAction(state=state, refusal=f"a batch that is {state} has run already")
         wished = wish_to_cancel(transaction, [batch_id])
-        transaction.record_move("batch", batch_id, "cancel_requested", source=state, actor=actor)
+        transaction.record_move(
+            "batch", batch_id, "cancel_requested", source=state, actor=actor, reason=reason
+        )
         cancel_unsent(transaction, actor=actor)
         return BatchAction(state=_state(transaction, batch_id) or state, requests=wished)
 
@@ -85,7 +87,9 @@ def _flush(transaction: Transaction, lane_id: int) -> int:
     return waiting
 
 
-def restart_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | None:
+def restart_batch(
+    ledger: Ledger, batch_id: int, *, actor: str, reason: str | None = None
+) -> BatchAction | None:
     """Send again what failed with the batch as a whole; None if there is none.
 
     The earlier results are kept. Of a lost batch this may pay for a request a second time.
@@ -94,9 +98,9 @@ def restart_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction |
         state = _state(transaction, batch_id)
         if state is None:
             return None
-        if state is not BatchState.FAILED:
+        if state not in WISHES_ALLOWED[BatchWish.RESTART]:
             return BatchAction(state=state, refusal=f"the batch has not failed, it is {state}")
-        count = restart_in(transaction, batch_id, actor=actor)
+        count = restart_in(transaction, batch_id, actor=actor, reason=reason)
         if not count:
             return BatchAction(
                 state=state, refusal="no request of the batch failed with it and has its result yet"
@@ -104,7 +108,9 @@ def restart_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction |
         return BatchAction(state=state, requests=count)
 
 
-def restart_in(transaction: Transaction, batch_id: int, *, actor: str) -> int:
+def restart_in(
+    transaction: Transaction, batch_id: int, *, actor: str, reason: str | None = None
+) -> int:
     """Let the requests wait again that failed with a failed batch; return how many."""
     jobs = transaction.rows(f"SELECT DISTINCT job_id FROM requests WHERE {_RESTARTED}", batch_id)
     count = transaction.execute(f"UPDATE requests SET {PENDING_AGAIN} WHERE {_RESTARTED}", batch_id)
@@ -113,9 +119,8 @@ def restart_in(transaction: Transaction, batch_id: int, *, actor: str) -> int:
             "UPDATE jobs SET completed_at = NULL WHERE list_contains(?, job_id)",
             [row["job_id"] for row in jobs],
         )
-        transaction.record_move(
-            "batch", batch_id, "restarted", actor=actor, reason=f"{count} requests pending again"
-        )
+        told = f"{count} requests pending again" + (f": {reason}" if reason else "")
+        transaction.record_move("batch", batch_id, "restarted", actor=actor, reason=told)
     return count
 
 
@@ -126,16 +131,18 @@ _RESTARTED: Final = (
 )
 
 
-def forget_batch(ledger: Ledger, batch_id: int, *, actor: str) -> BatchAction | None:
+def forget_batch(
+    ledger: Ledger, batch_id: int, *, actor: str, reason: str | None = None
+) -> BatchAction | None:
     """Delete the files of a batch that has ended, not its results; None if there is no batch."""
     with ledger.transaction() as transaction:
         state = _state(transaction, batch_id)
         if state is None:
             return None
-        if state not in FINAL_BATCH_STATES:
+        if state not in WISHES_ALLOWED[BatchWish.DELETE]:
             return BatchAction(state=state, refusal=f"a batch that is {state} needs its files")
         if batch_folder(ledger.directory, batch_id).exists():
-            transaction.record_move("batch", batch_id, "files_deleted", actor=actor)
+            transaction.record_move("batch", batch_id, "files_deleted", actor=actor, reason=reason)
     remove_batch_files(ledger.directory, batch_id)
     return BatchAction(state=state)
 

@@ -19,7 +19,9 @@ _OF_BATCHES: Final = (
 )
 
 
-def cancel_batches(ledger: Ledger, batch_ids: Sequence[int], *, actor: str) -> ActionOutcome:
+def cancel_batches(
+    ledger: Ledger, batch_ids: Sequence[int], *, actor: str, reason: str | None = None
+) -> ActionOutcome:
     """Ask for the batches to be cancelled; paid results still arrive."""
     with ledger.transaction() as transaction:
         states, skipped = _states(transaction, batch_ids)
@@ -45,15 +47,18 @@ def cancel_batches(ledger: Ledger, batch_ids: Sequence[int], *, actor: str) -> A
         requests = wish_to_cancel(transaction, chosen)
         for number in chosen:
             transaction.record_move(
-                "batch", number, "cancel_requested", source=states[number], actor=actor
-            )
+                "batch", number, "cancel_requested", source=states[number], actor=actor,
+                reason=reason,
+            )  # fmt: skip
         at_once = min(len(chosen), cancel_unsent(transaction, actor=actor))
     return outcome(
         ledger, len(chosen), later=len(chosen) - at_once, requests=requests, skipped=skipped
     )
 
 
-def restart_batches(ledger: Ledger, batch_ids: Sequence[int], *, actor: str) -> ActionOutcome:
+def restart_batches(
+    ledger: Ledger, batch_ids: Sequence[int], *, actor: str, reason: str | None = None
+) -> ActionOutcome:
     """Send again what failed with the batches as a whole; the earlier results are kept.
 
     Of a lost batch this may pay for a request a second time.
@@ -65,7 +70,7 @@ def restart_batches(ledger: Ledger, batch_ids: Sequence[int], *, actor: str) -> 
             if state is not BatchState.FAILED:
                 skipped[f"has not failed ({state})"] += 1
                 continue
-            count = restart_in(transaction, number, actor=actor)
+            count = restart_in(transaction, number, actor=actor, reason=reason)
             restarted, requests = restarted + bool(count), requests + count
             skipped["no request of it failed with it and has its result yet"] += not count
     return outcome(ledger, restarted, requests=requests, skipped=skipped)
@@ -86,7 +91,9 @@ def redeliver_failed_of_batches(
     return outcome(ledger, count, skipped=skipped)
 
 
-def forget_batches(ledger: Ledger, batch_ids: Sequence[int], *, actor: str) -> ActionOutcome:
+def forget_batches(
+    ledger: Ledger, batch_ids: Sequence[int], *, actor: str, reason: str | None = None
+) -> ActionOutcome:
     """Delete the files of the batches that have ended, not their results."""
     with ledger.transaction() as transaction:
         states, skipped = _states(transaction, batch_ids)
@@ -99,7 +106,7 @@ def forget_batches(ledger: Ledger, batch_ids: Sequence[int], *, actor: str) -> A
         there = [number for number in ended if batch_folder(ledger.directory, number).exists()]
         skipped["has no files (any more)"] += len(ended) - len(there)
         for number in there:
-            transaction.record_move("batch", number, "files_deleted", actor=actor)
+            transaction.record_move("batch", number, "files_deleted", actor=actor, reason=reason)
     for number in there:
         remove_batch_files(ledger.directory, number)
     return outcome(ledger, len(there), skipped=skipped)

@@ -72,12 +72,13 @@ def mark_ended(ledger: Ledger, batch: Batch, answer: ProviderBatch) -> bool:
 
 
 def note_files(ledger: Ledger, batch: Batch, answer: ProviderBatch) -> None:
-    """Record file ids that an ended batch shows later than its end."""
+    """Record file ids that an ended batch shows later than its end, or other ones than then."""
     with ledger.transaction() as transaction:
         note_in(
-            transaction, batch.batch_id, output_file_id=answer.output_file_id,
-            error_file_id=answer.error_file_id, provider_completed=answer.completed,
-            provider_failed=answer.failed,
+            transaction, batch.batch_id,
+            output_file_id=answer.output_file_id or batch.output_file_id,
+            error_file_id=answer.error_file_id or batch.error_file_id,
+            provider_completed=answer.completed, provider_failed=answer.failed,
         )  # fmt: skip
         for file_id in filter(None, (answer.output_file_id, answer.error_file_id)):
             _remember_file(transaction, batch, file_id)

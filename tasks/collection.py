@@ -7,6 +7,7 @@ from pathlib import Path
 from batching.clock import seen_since
 from batching.errors import (
     AccountRefused,
+    BadInput,
     IncompleteDownload,
     NotFound,
     ProviderUnavailable,
@@ -20,6 +21,7 @@ from storage.answer_files import ERROR, OUTPUT
 from storage.batch_files import batch_folder, error_path, output_path
 from storage.batches import Batch, batch_of, note
 from storage.ledger import now
+from storage.packed_answers import unpack_answers
 from storage.polls import note_files
 from storage.results import Collected, collect_batch
 from tasks.account_trouble import stop_account
@@ -42,6 +44,8 @@ def collect(batch_id: int) -> Collected | None:
         return None
     batch_folder(resources().directory, batch_id).mkdir(exist_ok=True)
     try:
+        if batch.unreadable_since is not None:
+            batch = _with_files_as_told_now(batch)
         files, problem = _download_all(batch)
     except AccountRefused as error:
         stop_account(batch.account, str(error))
@@ -102,9 +106,26 @@ def _download_all(batch: Batch) -> tuple[dict[int, Path], str | None]:
             if not path.exists():
                 _download(file_id, path)
             files[kind] = path
-        except (IncompleteDownload, NotFound, RequestRefused) as error:
+        except (NotFound, RequestRefused) as error:
             problem = str(error)
+        except IncompleteDownload as error:
+            problem = str(error)
+            if _grace_is_over(batch) and _downloaded_as_it_is(file_id, path):
+                files[kind] = path
     return files, problem
+
+
+def _downloaded_as_it_is(file_id: str, path: Path) -> bool:
+    """Fetch a file that has never had the size that is told of it: what is in it was paid."""
+    try:
+        resources().provider.download(file_id, path)
+        unpack_answers(path)
+    except (IncompleteDownload, ProviderUnavailable, NotFound, RequestRefused):
+        return False
+    except BadInput:
+        path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _download(file_id: str, path: Path) -> None:
@@ -116,9 +137,29 @@ def _download(file_id: str, path: Path) -> None:
         expected_bytes = None
     try:
         provider.download(file_id, path, expected_bytes=expected_bytes)
+        unpack_answers(path)
+    except BadInput as error:
+        path.unlink(missing_ok=True)
+        raise IncompleteDownload(str(error)) from error
     except ProviderUnavailable as error:
         # It answers, but not with this file: that is the file's trouble.
         raise IncompleteDownload(str(error)) from error
+
+
+def _with_files_as_told_now(batch: Batch) -> Batch:
+    """Return the batch with the ids of its files as the provider tells them now.
+
+    Those that it told first could not be read: they may be none.
+    """
+    try:
+        answer = resources().provider.retrieve(batch.provider_id or "")
+    except (NotFound, RequestRefused):
+        return batch
+    told = {answer.output_file_id, answer.error_file_id} - {None}
+    if told <= {batch.output_file_id, batch.error_file_id}:
+        return batch
+    note_files(resources().ledger, batch, answer)
+    return batch_of(resources().ledger, batch.batch_id)
 
 
 def _announced_but_absent(batch: Batch) -> str | None:

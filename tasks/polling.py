@@ -61,6 +61,9 @@ def poll_batch(batch: Batch) -> str:
             answer = provider.cancel(batch.provider_id or "")
         else:
             answer = provider.retrieve(batch.provider_id or "")
+        if _ends_without_files(answer):
+            # What follows cannot be taken back, requests are sent again: it must be said twice.
+            answer = provider.retrieve(batch.provider_id or "")
     except NotFound as error:
         _missing(batch, str(error))
         return "not found"
@@ -76,6 +79,10 @@ def poll_batch(batch: Batch) -> str:
     return answer.status
 
 
+def _ends_without_files(answer: ProviderBatch) -> bool:
+    return answer.phase is Phase.ENDED and not (answer.output_file_id or answer.error_file_id)
+
+
 def _record(batch: Batch, answer: ProviderBatch) -> None:
     if answer.phase is Phase.WAITING:
         accepted = answer.status not in {"validating", batch.provider_status}
@@ -86,8 +93,7 @@ def _record(batch: Batch, answer: ProviderBatch) -> None:
         if answer.status in {"in_progress", "finalizing"}:
             remove_input_file(resources().directory, batch.batch_id)
         return
-    has_files = bool(answer.output_file_id or answer.error_file_id)
-    if answer.status in ENDS_WITH_FILES or has_files:
+    if answer.status in ENDS_WITH_FILES or not _ends_without_files(answer):
         mark_ended(resources().ledger, batch, answer)
         remove_input_file(resources().directory, batch.batch_id)
         return

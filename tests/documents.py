@@ -15,7 +15,7 @@ from scenario_pairs import every_pair, most_batches
 
 from batching import lifecycle
 from batching.failure_policy import POLICY
-from batching.lifecycle import BatchState, DeliveryState, RequestState, WaitReason
+from batching.lifecycle import WISHES_ALLOWED, BatchState, DeliveryState, RequestState, WaitReason
 from batching.result_lines import OwnCode
 from batching.settings import Settings
 from simulator.scenarios import describe_scenarios
@@ -60,6 +60,19 @@ def _states(states: type[StrEnum]) -> str:
     return _table(
         ("word", "meaning"), ((f"`{state}`", _cell(said[state.name])) for state in states)
     )
+
+
+def _wishes() -> str:
+    said = _sentences("BatchWish")
+    return _table(
+        ("wish", "what it does", "in these states"),
+        (
+            (f"`{wish}`", _cell(said[wish.name]), ", ".join(
+                f"`{state}`" for state in BatchState if state in states
+            ))
+            for wish, states in WISHES_ALLOWED.items()
+        ),
+    )  # fmt: skip
 
 
 def _sentences(class_name: str) -> dict[str, str]:
@@ -161,6 +174,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "request-states": lambda: _states(RequestState),
     "batch-states": lambda: _states(BatchState),
     "delivery-states": lambda: _states(DeliveryState),
+    "batch-wishes": _wishes,
     "wait-reasons": lambda: _states(WaitReason),
     "own-codes": _own_codes,
     "scenarios": _scenarios,

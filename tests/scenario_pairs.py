@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from simulator.scenarios import BY_NAME, parse_scenario
 
 REQUESTS_A_PAIR = 12
-PAIRS_A_RUN = 24
+PAIRS_A_RUN = 12
 
 
 @dataclass(frozen=True, kw_only=True)

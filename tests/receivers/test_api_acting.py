@@ -105,9 +105,11 @@ def test_a_failed_batch_is_sent_again_and_only_once(
         batch.batch_id,
     )
     path = f"/api/batches/{batch.batch_id}/restart"
-    assert acted(api_web, path) == {"state": "failed", "requests": 2}
+    assert acted(api_web, f"{path}?reason=mended") == {"state": "failed", "requests": 2}
     assert "failed with it" in acted(api_web, path, 409)["errors"][0]["detail"]
     assert api_store.claim().requests == 2
+    why = api_store.value("SELECT reason FROM transitions WHERE target = 'restarted'")
+    assert why.endswith(": mended")
 
 
 def test_what_waits_in_the_lane_of_a_batch_is_sent(

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from factories import Store, chat_lines, embedding_line, failure_line, success_line
 
-from batching.lifecycle import BatchState
+from batching.lifecycle import FINAL_BATCH_STATES, WISHES_ALLOWED, BatchState, BatchWish
 from storage.batch_actions import (
     BatchAction,
     cancel_batch,
@@ -57,6 +57,31 @@ def test_a_batch_at_the_provider_keeps_the_wish_and_is_asked_for_at_once(store: 
     due = store.value("SELECT next_poll_at <= now()::TIMESTAMP FROM batches WHERE cancel_requested")
     assert due is True
     assert moves(store, batch.batch_id) == [("cancel_requested", "me")]
+
+
+def test_why_something_was_done_stands_in_the_audit_trail(store: Store) -> None:
+    store.take_in(chat_lines(1))
+    batch = store.bring_to(store.claim(), BatchState.SUBMITTED)
+    number = batch.batch_id
+    cancel_batch(store.ledger, number, actor="me", reason="the wrong prompt")
+    store.run("UPDATE batches SET state = 'failed', cancel_requested = false")
+    store.run("UPDATE requests SET state = 'failed', error_code = 'obm_batch_lost', result_id = 1")
+    store.write_input(batch)
+    restart_batch(store.ledger, number, actor="me", reason="it was right after all")
+    forget_batch(store.ledger, number, actor="me", reason="to have room")
+    told = store.rows("SELECT target, reason FROM transitions WHERE actor = 'me'")
+    assert [(row["target"], row["reason"]) for row in told] == [
+        ("cancel_requested", "the wrong prompt"),
+        ("restarted", "1 requests pending again: it was right after all"),
+        ("files_deleted", "to have room"),
+    ]
+
+
+def test_what_an_operator_may_want_of_a_batch_leads_from_a_state_to_one_that_there_is() -> None:
+    assert set(WISHES_ALLOWED) == set(BatchWish)
+    assert WISHES_ALLOWED[BatchWish.DELETE] == FINAL_BATCH_STATES
+    waiting = WISHES_ALLOWED[BatchWish.CANCEL]
+    assert not waiting & FINAL_BATCH_STATES
 
 
 def test_a_batch_that_has_run_cannot_be_cancelled_any_more(store: Store) -> None:
