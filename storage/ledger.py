@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import resources
@@ -26,7 +26,7 @@ from storage.checkpoint_guard import CheckpointGuard
 from storage.directory import DataDirectory
 from storage.durable import move, publish, sync_file
 from storage.locks import exclusive_lock
-from storage.submission_lock import lock_submission
+from storage.submission_lock import lock_row, lock_submission
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +126,18 @@ class Ledger:
         ledger._migrate()
         return ledger
 
+    @classmethod
+    def make_anew(
+        cls, directory: DataDirectory, *, installation: str | None, reason: str, memory_bytes: int
+    ) -> Self:
+        """Return a new ledger in place of a lost one: submission is locked from the beginning."""
+        ledger = cls(directory, memory_bytes=memory_bytes)
+        key, lock = lock_row(reason)
+        told = {key: lock} | ({} if installation is None else {"installation": installation})
+        with _one_transaction_at_a_time, exclusive_lock(directory.ledger_lock):
+            ledger._create(migrations(), told=told)
+        return ledger
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Hold the ledger alone; commit at the end, roll back on any error."""
@@ -173,6 +185,7 @@ class Ledger:
         wanted = migrations()
         with _one_transaction_at_a_time, exclusive_lock(self.directory.ledger_lock):
             if not self.directory.ledger.exists():
+                self._refuse_if_lost()
                 self._create(wanted)
                 return
             with self._connected() as connection:
@@ -211,7 +224,16 @@ class Ledger:
         transaction.execute("INSERT INTO meta VALUES (?, ?)", _HOME, home)
         connection.execute("COMMIT")
 
-    def _create(self, wanted: list[str]) -> None:
+    def _refuse_if_lost(self) -> None:
+        """Begin no empty ledger where another one has worked: it would know of nothing."""
+        if is_lost(self.directory):
+            raise ConfigurationError(
+                f"the ledger {self.directory.ledger} is gone, but requests were accepted here: "
+                f"put the newest copy from {self.directory.backups} in its place, or let "
+                "`obm rebuild` make it anew of the other files; nothing is sent until then"
+            )
+
+    def _create(self, wanted: list[str], *, told: Mapping[str, str] | None = None) -> None:
         """Make a new ledger beside its place: a half-made one could never be opened again."""
         fresh = self.directory.ledger.with_name("ledger.new.duckdb")
         _remove(fresh)
@@ -220,8 +242,17 @@ class Ledger:
             move(orphan, self.directory.backups / f"{orphan.name}-{secrets.token_hex(4)}")
         for number, sql in enumerate(wanted, start=1):
             self._apply(number, sql, fresh)
+        if told:
+            self._tell(fresh, told)
         sync_file(fresh)
         publish(fresh, self.directory.ledger)
+
+    def _tell(self, path: Path, told: Mapping[str, str]) -> None:
+        with self._connected(path) as connection:
+            for key, value in told.items():
+                connection.execute("DELETE FROM meta WHERE key = ?", [key])
+                connection.execute("INSERT INTO meta VALUES (?, ?)", [key, value])
+            connection.execute("CHECKPOINT")
 
     def _apply(self, number: int, sql: str, path: Path) -> None:
         with self._connected(path) as connection:
@@ -269,6 +300,16 @@ class Ledger:
             return str(transaction.value("SELECT value FROM meta WHERE key = 'installation'"))
 
 
+def is_lost(directory: DataDirectory) -> bool:
+    """Return whether the ledger is gone although requests, batches or results are there."""
+    kept = (
+        directory.segments.glob("*.parquet"),
+        directory.batches.glob("*/manifest.parquet"),
+        directory.results.glob("*.parquet"),
+    )
+    return not directory.ledger.exists() and any(True for found in kept for _ in found)
+
+
 def _remove(ledger: Path) -> None:
     """Delete a ledger that nobody uses, with its log."""
     for path in (ledger, log_of(ledger)):
@@ -304,6 +345,9 @@ def migrations() -> list[str]:
     return [(folder / name).read_text(encoding="utf-8") for name in names]
 
 
+_DAMAGED = (duckdb.SerializationException, duckdb.IOException, duckdb.FatalException)
+
+
 def _to_ledger(value: object) -> object:
     """Return the value as the ledger keeps it: times in UTC without a zone, paths as text."""
     if isinstance(value, datetime):
@@ -333,9 +377,10 @@ def explained(error: duckdb.Error, path: Path) -> Exception:
             f"the ledger {path} cannot be used ({text.splitlines()[0]}): "
             "nothing is wrong with it, see to the disk, its permissions or the process's limits"
         )
-    if isinstance(error, (duckdb.SerializationException, duckdb.IOException)):
+    if isinstance(error, _DAMAGED) or "Corrupt database file" in text:
         return ConfigurationError(
             f"the ledger {path} cannot be read ({text.splitlines()[0]}): "
-            f"restore the newest copy from {path.parent / 'backups'}"
+            f"restore the newest copy from {path.parent / 'backups'}, or let `obm rebuild --force` "
+            "make it anew of the other files; nothing is sent until then"
         )
     return error

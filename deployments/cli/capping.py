@@ -8,7 +8,6 @@ from rich.table import Table
 from batching.errors import BadInput, ConfigurationError
 from batching.settings import Settings
 from batching.token_limits import read_tokens
-from deployments.cli.recording import is_lost
 from deployments.cli.steering import actor
 from deployments.cli.surroundings import (
     data_directory,
@@ -18,7 +17,7 @@ from deployments.cli.surroundings import (
     reading,
     say,
 )
-from storage.ledger import Ledger
+from storage.ledger import Ledger, is_lost
 from storage.reports.switches import token_caps_report
 from storage.reports.terms import Terms
 from storage.token_caps import reset_token_cap, set_token_cap

@@ -7,8 +7,7 @@ from typing import TypeVar
 from batching.errors import BatchManagerError
 from batching.settings import Settings
 from deployments.cli.surroundings import data_directory
-from storage.directory import DataDirectory
-from storage.ledger import Ledger
+from storage.ledger import Ledger, is_lost
 
 T = TypeVar("T")
 
@@ -35,8 +34,3 @@ def _untold(untold: Callable[[], T], why: str) -> T:
     done = untold()
     sys.stderr.write(f"This is not in the audit trail: {why}\n")
     return done
-
-
-def is_lost(directory: DataDirectory) -> bool:
-    """Return whether the ledger is gone: a new one would stand in the way of `obm rebuild`."""
-    return not directory.ledger.exists() and any(directory.segments.glob("*.parquet"))

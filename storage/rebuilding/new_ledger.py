@@ -15,8 +15,8 @@ from storage.rebuilding.catching_up import CaughtUp, catch_up
 from storage.rebuilding.evidence import installation_in
 from storage.results import CostOf
 from storage.segment_records import read_segment_record
-from storage.submission_lock import lock_submission
 
+_REASON = "the ledger was rebuilt"
 _FLOWS = ("ingest", "submit", "track", "deliver", "upkeep")
 
 
@@ -49,14 +49,14 @@ def rebuild_ledger(
                 "of the files, say --force (it is kept in backups/)"
             )
         put_aside = _put_aside(directory)
-        ledger = Ledger.open(directory, memory_bytes=memory_bytes)
+        ledger = Ledger.make_anew(
+            directory,
+            installation=installation_in(directory) or _installation_of_segments(directory),
+            reason=_REASON,
+            memory_bytes=memory_bytes,
+        )
         with ledger.transaction() as transaction:
-            lock_submission(transaction, reason="the ledger was rebuilt", actor="rebuild")
-            installation = installation_in(directory) or _installation_of_segments(directory)
-            if installation is not None:
-                transaction.execute(
-                    "UPDATE meta SET value = ? WHERE key = 'installation'", installation
-                )
+            transaction.record_move("submission", "all", "locked", reason=_REASON, actor="rebuild")
         caught_up = catch_up(ledger, account=account, cost_of=cost_of)
     return Rebuilt(put_aside=put_aside, caught_up=caught_up)
 
@@ -66,9 +66,9 @@ def _put_aside(directory: DataDirectory) -> Path | None:
         return None
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     target = directory.backups / f"ledger-{stamp}-replaced.duckdb"
+    move(directory.ledger, target)  # first: without its log it would open and lack what is there
     if log_of(directory.ledger).exists():
         move(log_of(directory.ledger), log_of(target))
-    move(directory.ledger, target)
     return target
 
 
