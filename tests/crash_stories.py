@@ -99,9 +99,10 @@ class Story:
     name: str
     steps: tuple[Step, ...]
     settings: Settings = field(default_factory=dict)
-    needs_doors: bool = False
     same_batches: bool = True
     """Whether a kill leaves the number of batches as it is."""
+    refuses_once: bool = True
+    """A refused message that was kept and not yet rejected is brought and kept once more."""
 
 
 def faulty(*scenarios: str, batches: int | None = None) -> Callable[[World], None]:
@@ -478,20 +479,18 @@ DOORS = [
         Step(prepare=_push_everywhere, codes=(0, 3, 4)),
         command("redeliver job", "job", prepare=_receiver_well_again),
         Step(codes=(0, 3, 4)),
-        needs_doors=True,
     ),
     story(
         "requests come over REST",
         Step(act="web", options=_web_requests),
         Step(),
         settings={"seal_seconds": 0, "seal_bytes": 1_000},
-        needs_doors=True,
     ),
     story(
         "requests come from RabbitMQ",
         Step(act="consumer", prepare=_queue_requests),
         Step(),
         settings={"seal_seconds": 0.1},
-        needs_doors=True,
+        refuses_once=False,
     ),
 ]
