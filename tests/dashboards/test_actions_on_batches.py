@@ -90,9 +90,11 @@ def under_way(system: System, job: str) -> dict[str, Any]:
 
 
 def test_a_refused_batch_is_restarted_and_pays_nothing_twice(system: System, walk: Walk) -> None:
+    refusal = "failing_calls:call=batches.create,times=2,status=400,code=model_not_found"
+    system.simulator.set_scenarios(refusal)
     for job in ("refused", "refused too"):
-        system.simulator.set_scenarios("failing_calls:call=batches.create,times=1,status=400")
         system.send(job, chats(job, 2), at_once=True)
+    for job in ("refused", "refused too"):
         system.until_states(job, failed=2)
         system.until_results(job, 2)
     first, second = system.batch_of("refused"), system.batch_of("refused too")
