@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PROGRAMS = str(Path(sys.executable).parent)
 
@@ -20,6 +21,27 @@ def environment_of(*parts: Mapping[str, object]) -> dict[str, str]:
     for part in parts:
         own |= {name: str(value) for name, value in part.items()}
     return own
+
+
+def command_environment(installation: Any, prefect_api_url: str, home: Path) -> dict[str, str]:
+    """Return the environment of a command of this installation, with a Prefect server."""
+    return environment_of(
+        {
+            "HOME": home,
+            "OPENAI_API_KEY": installation.settings.openai_api_key.get_secret_value(),
+            "OPENAI_BASE_URL": installation.settings.openai_base_url,
+            "OBM_DATA_DIR": installation.data,
+            "OBM_FILE_STABLE_SECONDS": 0,
+            "OBM_BATCH_MAX_REQUESTS": 16,
+            "PREFECT_API_URL": prefect_api_url,
+            "PREFECT_HOME": home / "prefect",
+        },
+    )
+
+
+def obm(*arguments: str) -> list[str]:
+    """Return the command line of one of our commands."""
+    return [sys.executable, "-m", "deployments.cli", *arguments]
 
 
 def free_port() -> int:

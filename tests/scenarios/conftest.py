@@ -1,6 +1,8 @@
 """The whole pipeline against the simulator, step by step, without Prefect around it."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 from plain_pipeline import plain_flows
+from running_commands import environment_of, free_port, started, until
 
 from batching.errors import ConfigurationError
 from batching.settings import Settings
@@ -87,6 +90,28 @@ def installation(tmp_path: Path, session_simulator: SimulatorProcess) -> Iterato
     yield Installation(data=tmp_path / "data", simulator=session_simulator, settings=settings)
     session_simulator.release()
     session_simulator.clear_scenarios()
+
+
+@pytest.fixture(scope="session")
+def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run one Prefect server that several commands share."""
+    folder = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = environment_of(
+        {"PREFECT_HOME": folder, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+        {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db"},
+    )
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"]
+    log = folder / "server.log"
+    with started(command, environment=environment, folder=folder, log=log):
+        probe = f"import urllib.request as u; u.urlopen('{url}/health', timeout=2)"
+        check = [sys.executable, "-c", probe]
+        until(
+            lambda: subprocess.run(check, capture_output=True, check=False).returncode == 0, log,
+            timeout_seconds=240,
+        )  # fmt: skip
+        yield url
 
 
 def chat(custom_id: str, *, model: str = "gpt-4o-mini", text: str | None = None) -> dict[str, Any]:

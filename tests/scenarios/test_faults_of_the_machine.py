@@ -4,7 +4,6 @@ import contextlib
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 from factories import Store, chat_lines
 from plain_pipeline import plain_flows
-from running_commands import environment_of, free_port, started, until
+from running_commands import command_environment, environment_of, obm, until
 
 from batching.errors import DiskFull
 from deployments.until_idle import ALL_WELL, SOME_FAILED, STOPPED, Cycles
@@ -145,25 +144,6 @@ def test_retention_makes_room_on_a_disk_on_which_the_ledger_cannot_be_changed(
 # The command line ---------------------------------------------------------------------------
 
 
-def command_environment(installation: Any, prefect_api_url: str, home: Path) -> dict[str, str]:
-    return environment_of(
-        {
-            "HOME": home,
-            "OPENAI_API_KEY": installation.settings.openai_api_key.get_secret_value(),
-            "OPENAI_BASE_URL": installation.settings.openai_base_url,
-            "OBM_DATA_DIR": installation.data,
-            "OBM_FILE_STABLE_SECONDS": 0,
-            "OBM_BATCH_MAX_REQUESTS": 16,
-            "PREFECT_API_URL": prefect_api_url,
-            "PREFECT_HOME": home / "prefect",
-        },
-    )
-
-
-def obm(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "deployments.cli", *arguments]
-
-
 def test_a_data_directory_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     directory = DataDirectory(tmp_path / "data")
     directory.create()
@@ -192,25 +172,6 @@ def test_a_data_directory_of_a_newer_version_is_refused_and_left_alone(tmp_path:
         assert "Traceback" not in said.stderr.decode()
     assert directory.ledger.read_bytes() == before
     assert waiting.exists()
-
-
-@pytest.fixture(scope="module")
-def prefect_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run one Prefect server that several commands share."""
-    folder = tmp_path_factory.mktemp("prefect")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    environment = environment_of(
-        {"PREFECT_HOME": folder, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
-        {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db"},
-    )
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"]
-    log = folder / "server.log"
-    with started(command, environment=environment, folder=folder, log=log):
-        probe = f"import urllib.request as u; u.urlopen('{url}/health', timeout=2)"
-        check = [sys.executable, "-c", probe]
-        until(lambda: subprocess.run(check, capture_output=True, check=False).returncode == 0, log)
-        yield url
 
 
 @pytest.mark.slow
