@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from batching.stopping import check_stop
 from storage.directory import DataDirectory
-from storage.durable import written_durably
+from storage.durable import make_folder, written_durably
 from storage.ledger import Ledger
 from storage.segment_reading import read_rows
 from storage.segments import segment_path
@@ -62,7 +62,7 @@ def odd_lines_path(directory: DataDirectory, batch_id: int) -> Path:
 def write_batch_files(ledger: Ledger, *, installation: str, batch_id: int, endpoint: str) -> Path:
     """Write manifest and input file of a claimed batch; return the input file's path."""
     directory = ledger.directory
-    batch_folder(directory, batch_id).mkdir(exist_ok=True)
+    make_folder(batch_folder(directory, batch_id))
     # After a restore of an older ledger a number can come again: its answers must not.
     for stale in (output_path, error_path, odd_lines_path):
         stale(directory, batch_id).unlink(missing_ok=True)

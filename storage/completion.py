@@ -10,7 +10,7 @@ import polars as pl
 from pyarrow import ArrowException
 
 from batching.errors import BadInput
-from storage.durable import disk_errors, write_durably, written_durably
+from storage.durable import disk_errors, make_folder, write_durably, written_durably
 from storage.ledger import Ledger, Transaction, now
 from storage.result_streams import Look, answered_after, result_lines
 
@@ -63,7 +63,7 @@ def _is_only_pushed(ledger: Ledger, job_id: int) -> bool:
 def _write_files(ledger: Ledger, job_id: int, folder: Path, summary: dict[str, Any]) -> None:
     try:
         with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         with written_durably(folder / "results.sorted.jsonl") as file:
             file.writelines(result_lines(ledger.directory, _places(ledger, job_id)))
         write_durably(folder / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batching.errors import ConfigurationError
-from storage.durable import disk_errors, sync_folder
+from storage.durable import disk_errors, make_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _create_writable(folder: Path) -> None:
     probe = folder / ".writable.tmp"
     try:
         with disk_errors(folder):
-            _make(folder)
+            make_folder(folder)
             probe.touch()
             probe.unlink(missing_ok=True)
     except OSError as error:
@@ -157,12 +157,3 @@ def _create_writable(folder: Path) -> None:
             f"the data directory cannot be used: {folder}: {error.strerror}; "
             "set OBM_DATA_DIR to a folder that this user may write"
         ) from error
-
-
-def _make(folder: Path) -> None:
-    """Make the folder so that a power cut cannot take it away with what is put into it."""
-    if folder.is_dir():
-        return
-    _make(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)

@@ -101,6 +101,15 @@ def sync_folder(folder: Path) -> None:
     _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder so that a power cut cannot take it away with what is put into it."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
 def remove_leftovers(folder: Path) -> int:
     """Delete what a crash left half-written in the folder; return how many files that were.
 

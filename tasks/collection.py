@@ -20,6 +20,7 @@ from storage.accounts import prove
 from storage.answer_files import ERROR, OUTPUT
 from storage.batch_files import batch_folder, error_path, output_path
 from storage.batches import Batch, batch_of, note
+from storage.durable import make_folder
 from storage.ledger import now
 from storage.packed_answers import unpack_answers
 from storage.polls import note_files
@@ -42,7 +43,7 @@ def collect(batch_id: int) -> Collected | None:
     batch = batch_of(resources().ledger, batch_id)
     if batch.state is not BatchState.ENDED:
         return None
-    batch_folder(resources().directory, batch_id).mkdir(exist_ok=True)
+    make_folder(batch_folder(resources().directory, batch_id))
     try:
         if batch.unreadable_since is not None:
             batch = _with_files_as_told_now(batch)

@@ -121,6 +121,7 @@ def prove(
     assert examine(directory, patience_seconds=0.0).findings == ()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("stage", "damage"), list(zip(STAGES, DAMAGES, strict=True)))
 def test_a_damaged_ledger_is_made_anew_and_nothing_is_bought_again(
     stage: str, damage: Callable[[Path], None], installation: Any, chat: Chat,

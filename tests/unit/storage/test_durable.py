@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from batching.errors import ConfigurationError, DiskFull
-from storage import directory
+from storage import durable
 from storage.directory import DataDirectory
 from storage.durable import (
     disk_errors,
@@ -91,7 +91,7 @@ def test_each_new_folder_is_synced_into_its_parent_and_those_that_are_there_are_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(directory, "sync_folder", synced.append)
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
     root = tmp_path / "deep" / "data"
     DataDirectory(root).create()
     made = [each for each in tmp_path.rglob("*") if each.is_dir()]

@@ -83,6 +83,7 @@ def rows_in(place: Path) -> int:
         return int(reader.value("SELECT count(*) FROM meta WHERE key = 'written'"))
 
 
+@pytest.mark.timeout(400)
 def test_a_ledger_opens_after_a_power_cut_with_all_that_was_committed(
     written: Written, tmp_path: Path, proven: Callable[..., None]
 ) -> None:
