@@ -20,6 +20,7 @@ SELECT 2, 'batch_failed', 'batch', batch_id::VARCHAR, model,
     coalesce(fault_message, fault_code), batches.requests, finished_at
 FROM batches JOIN lanes USING (lane_id) WHERE state = 'failed' AND finished_at > $1::TIMESTAMP
     AND coalesce(fault_code, '') <> 'taken_apart'
+    AND (split_of IS NULL OR failed > 0)
 UNION ALL
 SELECT 3, 'destination_disabled', 'target', target, any_value(kind),
     any_value(disabled_because), count(*), min(disabled_at)

@@ -18,7 +18,7 @@ from batching.failure_policy import (
 )
 from batching.provider import BatchFault
 from batching.refusals import Refusal, refusal_of
-from batching.result_lines import OwnCode
+from batching.result_lines import OwnCode, ResultLine, outcome_of
 
 UNNAMED = refusal_of([BatchFault(code="invalid_request", message="something is wrong")])
 
@@ -64,6 +64,26 @@ def test_only_the_account_stops_lanes_and_only_content_is_final_at_once() -> Non
 def test_each_reason_has_its_row(code: str | None, message: str, trouble: Trouble) -> None:
     faults = [BatchFault(code=code, message=message)] if code else []
     assert trouble_of(refusal_of(faults), RefusedBatch(requests=10, tokens=1_000)) is trouble
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "answer"),
+    [
+        (429, "insufficient_quota", Answer.ACCOUNT),
+        (401, "invalid_api_key", Answer.ACCOUNT),
+        (None, "insufficient_quota", Answer.ACCOUNT),
+        (408, None, Answer.MAY_PASS),
+        (429, "rate_limit_exceeded", Answer.MAY_PASS),
+        (400, "never_heard_of", Answer.FAILED),
+        (None, "never_heard_of", Answer.FAILED),
+        (None, "server_error", Answer.MAY_PASS),
+    ],
+)
+def test_a_failed_line_is_sent_again_only_if_its_error_may_pass(
+    status: int | None, code: str | None, answer: Answer
+) -> None:
+    line = ResultLine(custom_id="a", id_start=0, id_end=0, status_code=status, error_code=code)
+    assert outcome_of(line, batch_status="completed") is answer
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from storage.batches import Batch, batch_of
 from storage.doctor.diagnosis import examine
 from storage.endings import Ending, fail_lines
 from storage.jobs import cancel_job
+from storage.ledger import now
+from storage.reports.attention import attention_list
 from storage.splitting import count_pieces, split_batch
 
 REFUSED = Ending(code="invalid_request", reason="invalid_request: something")
@@ -79,6 +81,16 @@ def test_after_the_named_lines_failed_the_others_go_on_as_one_batch(store: Store
     counts = store.rows("SELECT failed, returned FROM batches WHERE batch_id = 1")
     assert counts == [{"failed": 2, "returned": 3}]
     assert examine(store.directory, patience_seconds=0).findings == ()
+
+
+def test_pieces_that_only_go_on_are_no_matter_for_an_operator(store: Store) -> None:
+    batch = submitted(store)
+    split(store, batch)
+    half = store.bring_to(batch_of(store.ledger, 2), BatchState.SUBMITTED)
+    split(store, half)
+    with store.ledger.transaction() as reader:
+        found = attention_list(reader, at=now())
+    assert [row["entity_id"] for row in found if row["kind"] == "batch_failed"] == ["1"]
 
 
 def test_pieces_of_pieces_count_for_the_first_batch(store: Store) -> None:
