@@ -23,7 +23,8 @@ def main() -> None:
             for name, run in plain_flows().items():
                 if name in busy:
                     run()
-            time.sleep(PAUSE_SECONDS)
+            if not busy:
+                time.sleep(PAUSE_SECONDS)
 
 
 if __name__ == "__main__":

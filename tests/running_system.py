@@ -33,7 +33,7 @@ TO_CRM: Final = {"type": "named", "name": CRM}
 """A destination that gives up at once what it answers with 422."""
 _PIPELINE: Final = Path(__file__).parent / "patient_pipeline.py"
 _SETTINGS: Final = {
-    "OBM_BATCH_MAX_WAIT": 3600, "OBM_POLL_MIN": 0.2, "OBM_POLL_MAX": 0.5,
+    "OBM_BATCH_MAX_WAIT": 3600, "OBM_POLL_MIN": 0.1, "OBM_POLL_MAX": 0.4,
     "OBM_FILE_STABLE_SECONDS": 0.1, "OBM_SEAL_SECONDS": 0.2, "OBM_CAPACITY_BACKOFF": 900,
     "OBM_WEBHOOK_ALLOW_PRIVATE": "127.0.0.1",
 }  # fmt: skip
