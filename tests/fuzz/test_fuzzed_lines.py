@@ -11,7 +11,7 @@ from storage.directory import DataDirectory
 from storage.doctor.diagnosis import examine
 from storage.ledger import Ledger
 
-MEMORY_GROWTH_MB = 200
+MEMORY_GROWTH_MB = 100
 """More than a ledger's cache takes; a line that is kept would show as much more."""
 
 
