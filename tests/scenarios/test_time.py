@@ -1,16 +1,21 @@
 """Clocks that are put forward and back, and machines that sleep: nothing stuck, nothing doubled."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from plain_pipeline import plain_flows
+from prefect import flow as prefect_flow
+from prefect.server.schemas.schedules import IntervalSchedule
 from put_clocks import PutClock, put_clock
 from web_receiver import WebReceiver, answers
 
+from deployments.scheduling import Schedule, as_deployment
 from storage.directory import DataDirectory
 from storage.doctor.diagnosis import examine
 from storage.ledger import Ledger
@@ -267,3 +272,47 @@ def test_a_backoff_does_not_outlast_the_longest_pause_when_the_clock_is_put_back
     clock.put(hours=-24)
 
     assert to_the_end(installation) == 0
+
+
+@prefect_flow
+def idle() -> None:
+    """Do nothing."""
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process live where clocks are put forward in March and back in October."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("change", ["2026-03-29T01:00:00+00:00", "2026-10-25T01:00:00+00:00"])
+def test_daylight_saving_changes_nothing(
+    change: str, installation: Any, chat: Chat, clock: PutClock
+) -> None:
+    moment = datetime.fromisoformat(change)
+    for number, minutes in enumerate((-30, 30)):
+        clock.offset = moment - datetime.now(UTC) + timedelta(minutes=minutes)
+        installation.drop(f"job-{number}.jsonl", [chat(f"{change} {number}")])
+        with at_work(installation) as flow:
+            flow("ingest", "submit")
+        accepted_at = value(installation, "SELECT max(accepted_at) FROM requests")
+        waited = (accepted_at - moment).total_seconds() / 60 - minutes
+        assert 0 <= waited < 10
+    assert to_the_end(installation) == 0
+    assert installation.states == {"succeeded": 2}
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("change", ["2026-03-29T00:58:30+00:00", "2026-10-25T00:58:30+00:00"])
+def test_schedules_go_on_at_the_same_pace_over_a_change_of_daylight_saving(change: str) -> None:
+    schedule = Schedule(flow=idle, name="idle", interval_seconds=60, has_work=lambda: False)
+    (planned,) = as_deployment(schedule).schedules or []
+    start = datetime.fromisoformat(change)
+    kept_by_the_server = IntervalSchedule(**planned.schedule.model_dump())
+    dates = asyncio.run(kept_by_the_server.get_dates(n=5, start=start))
+    assert [(date - start).total_seconds() for date in dates] == [30, 90, 150, 210, 270]
