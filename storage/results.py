@@ -280,7 +280,7 @@ def write_own_results_of_requests(ledger: Ledger) -> int:
     if not waiting.height:
         return 0
     waiting = with_reasons(ledger.directory, waiting)
-    result_id = min(lowest, _lowest_on_disk(ledger), 0) - 1
+    result_id = _number_of_file(ledger, min(lowest, 0), waiting)
     size = write_own_results(
         result_path(ledger.directory, result_id), iter([waiting]), after_batch=last_batch
     )
@@ -293,6 +293,28 @@ def write_own_results_of_requests(ledger: Ledger) -> int:
         )
         _add_result(transaction, result_id, None, waiting, size)
     return waiting.height
+
+
+def _number_of_file(ledger: Ledger, lowest: int, waiting: pl.DataFrame) -> int:
+    """Return the number for a file of these results: the one of a killed run, or a new one.
+
+    A restored ledger may not know every file, so an unknown one is written anew only if it
+    holds nothing but what waits now: then a kill came between the file and its recording.
+    """
+    on_disk = _lowest_on_disk(ledger)
+    if on_disk < lowest and _holds_only(result_path(ledger.directory, on_disk), waiting):
+        return on_disk
+    return min(lowest, on_disk) - 1
+
+
+def _holds_only(path: Path, waiting: pl.DataFrame) -> bool:
+    place = ["segment", "row_index"]
+    try:
+        held = pl.read_parquet(path, columns=place)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    wanted = waiting.select(pl.col(place).cast(pl.Int64))
+    return held.cast(pl.Int64).join(wanted, on=place, how="anti").is_empty()
 
 
 def _lowest_on_disk(ledger: Ledger) -> int:
