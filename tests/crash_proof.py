@@ -273,7 +273,8 @@ def _refused(world: World) -> list[str]:
         for line in path.read_bytes().splitlines()
         if not path.with_name(f"{path.name}.reason.json").exists()
     ]
-    return sorted(f"{record.get('code')}: {record.get('raw')}" for record in records)
+    told = (f"{record.get('code')}: {record.get('raw')}" for record in records)
+    return sorted(text.replace(world.tag, "this run") for text in told)
 
 
 def _left_over(world: World) -> list[str]:

@@ -105,12 +105,14 @@ class Story:
     """A refused message that was kept and not yet rejected is brought and kept once more."""
 
 
-def faulty(*scenarios: str, batches: int | None = None) -> Callable[[World], None]:
-    """Put scenarios in force and drop six requests."""
+def faulty(
+    *scenarios: str, batches: int | None = None, requests: int = 6
+) -> Callable[[World], None]:
+    """Put scenarios in force and drop some requests."""
 
     def prepare(world: World) -> None:
         world.simulator.set_scenarios(*scenarios, next_batches=batches)
-        world.drop("job.jsonl", world.chats("line", 6))
+        world.drop("job.jsonl", world.chats("line", requests))
 
     return prepare
 
@@ -227,7 +229,7 @@ TROUBLES = [
     story("the token limit refuses twice", Step(prepare=faulty("token_limit:times=2"))),
     story(
         "the queue holds less than a batch",
-        Step(prepare=faulty("hidden_limit:tokens=50")),
+        Step(prepare=faulty("hidden_limit:tokens=400", requests=40)),
         same_batches=False,  # what is learned of the limit depends on when it is asked
     ),
     story(
@@ -265,6 +267,7 @@ TROUBLES = [
         "the account has no credit for a while",
         Step(prepare=_without_credit, codes=(2,)),
         Step(),
+        same_batches=False,  # how soon the account is known to be in trouble, and is probed
     ),
     story(
         "a request is larger than the limit",
@@ -318,6 +321,11 @@ def _copy_put_back(world: World) -> None:
     copy = min((world.data / "backups").glob("ledger-*.duckdb"))
     _lose_ledger(world)
     shutil.copyfile(copy, world.data / "ledger.duckdb")
+
+
+def _copy_without_folders_put_back(world: World) -> None:
+    shutil.rmtree(world.data / "batches")
+    _copy_put_back(world)
 
 
 def _lose_results(world: World) -> None:
@@ -397,6 +405,24 @@ OPERATORS = [
         command("back up"),
         Step(prepare=lambda world: world.drop("later.jsonl", world.chats("later", 2))),
         Step(prepare=_copy_put_back),
+    ),
+    story(
+        "an older copy is put back and the batches' folders are lost",
+        Step(
+            act="some", options=lambda _: {"flows": ["ingest"]},
+            prepare=lambda world: world.drop("job.jsonl", world.chats("line", 6)),
+        ),
+        command("back up"),
+        Step(act="some", options=lambda _: {"flows": ["submit"]}),
+        Step(prepare=_copy_without_folders_put_back),
+    ),
+    story(
+        "the account is changed before anything was sent",
+        Step(
+            act="some", options=lambda _: {"flows": ["ingest"]},
+            prepare=lambda world: world.drop("job.jsonl", world.chats("line", 6)),
+        ),
+        Step(settings={"account_name": "another"}),
     ),
     story(
         "the ledger is lost under way and rebuilt",
