@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from batching.errors import DiskFull
 from receivers.answers import storage_unavailable
 from receivers.context import WebContext, actor, web_context
-from receivers.paging import Name, not_found
+from receivers.paging import Name, Word, not_found
+from receivers.queries import check_side_settings, json_of
 from receivers.single_intake import paused
 from receivers.views import ERRORS
 from storage.held_actions import OpenLedger, discard_on_record, start_on_record
@@ -98,13 +99,23 @@ def start(
     again: Annotated[
         bool, Query(description="Take it in although its content was taken in before.")
     ] = False,
+    job: Annotated[
+        Word, Query(description="Settings that count before those it came with, as JSON.")
+    ] = None,
 ) -> StartedFileView:
     """Take a file in: it goes into the inbox, as if it had been sent without `hold`."""
+    side_settings = json_of({} if job is None else {"job": job}, "job") or {}
+    check_side_settings(side_settings, context.rules.now(), parameter="job")
     if (pause := context.pause.now()) is not None:
         raise paused(pause)
     try:
         started = start_on_record(
-            context.directory, held, again=again, actor=who, ledger=_ledger(context)
+            context.directory,
+            held,
+            again=again,
+            actor=who,
+            ledger=_ledger(context),
+            side_settings=side_settings,
         )
     except (DiskFull, OSError) as error:
         raise storage_unavailable(error) from error

@@ -1,7 +1,8 @@
 """What people do with files that wait, told in the audit trail."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from batching.errors import BatchManagerError
 from storage.directory import DataDirectory
@@ -14,10 +15,16 @@ OpenLedger = Callable[[], Ledger]
 
 
 def start_on_record(
-    directory: DataDirectory, held: str, *, again: bool, actor: str, ledger: OpenLedger
+    directory: DataDirectory,
+    held: str,
+    *,
+    again: bool,
+    actor: str,
+    ledger: OpenLedger,
+    side_settings: Mapping[str, Any] | None = None,
 ) -> StartedFile | None:
     """Put a file that waits into the inbox as `start_held_file` does, and write down who did."""
-    started = start_held_file(directory, held, again=again)
+    started = start_held_file(directory, held, again=again, side_settings=side_settings)
     if started is not None and started.duplicate:
         reason = f"job {started.job} has taken in the same content before"
         _write_down(ledger, started.file, "discarded", actor=actor, reason=reason)

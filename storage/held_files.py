@@ -107,17 +107,23 @@ def held_file(directory: DataDirectory, held: str) -> HeldFile | None:
 
 
 def start_held_file(
-    directory: DataDirectory, held: str, *, again: bool = False
+    directory: DataDirectory,
+    held: str,
+    *,
+    again: bool = False,
+    side_settings: Mapping[str, Any] | None = None,
 ) -> StartedFile | None:
     """Put a file that waits into the inbox; return None if it does not wait (any more).
 
-    Content that was taken in before is not, unless `again` is set: it would be paid anew.
+    Content that was taken in before is not, unless `again` is set: it would be paid anew. Side
+    settings count before those that the file came with.
     """
     with exclusive_lock(directory.locks / "held.lock"):
         waiting, about = held_file(directory, held), _about(directory, held)
         if waiting is None or about is None:
             return None
-        settings = about.side_settings | ({"again": True} if again else {})
+        settings = about.side_settings | dict(side_settings or {})
+        settings |= {"again": True} if again else {}
         earlier = _earlier_job(directory, about.content_hash, settings)
         if earlier is not None:
             started = StartedFile(

@@ -2,11 +2,13 @@
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from batching.destinations import Reach
 from batching.errors import BadInput
+from batching.jobs import read_job_settings
 from dashboards.performing import Deed, Outcome
 from dashboards.wording import count_of
 from storage.directory import DataDirectory
@@ -19,6 +21,7 @@ from storage.written_requests import hold_requests, put_requests
 Led = Callable[[str], None]
 """Is told the id or the name of what was made, to lead there."""
 FIRST_MODEL: Final = "gpt-4o-mini"
+NAMED: Final = "named:"
 _URL: Final = "/v1/chat/completions"
 _LONGEST_PROMPT: Final = 100_000
 _QUESTIONS: Final = (
@@ -67,13 +70,21 @@ def write_samples(directory: DataDirectory, *, model: str, count: int, made: Led
 
 
 def start(
-    directory: DataDirectory, held: str, *, again: bool, made: Callable[[StartedFile], None]
-) -> Deed:  # fmt: skip
+    directory: DataDirectory,
+    held: str,
+    *,
+    again: bool,
+    made: Callable[[StartedFile], None],
+    side_settings: Mapping[str, Any] | None = None,
+) -> Deed:
     """Return the deed of taking in a file that waits; `made` is told what became of it."""
 
     def deed(ledger: Ledger, actor: str) -> Outcome:
         _check_intake(directory)
-        started = start_on_record(directory, held, again=again, actor=actor, ledger=lambda: ledger)
+        started = start_on_record(
+            directory, held, again=again, actor=actor, ledger=lambda: ledger,
+            side_settings=side_settings,
+        )  # fmt: skip
         if started is None:
             raise BadInput("the file does not wait any more: it was started or discarded")
         made(started)
@@ -83,6 +94,23 @@ def start(
         return Outcome(text=f"{started.file} is on its way.")
 
     return deed
+
+
+def chosen_settings(job: str, destination: str, reach: Reach) -> dict[str, Any]:
+    """Return what somebody has chosen for a file as a side file says it; BadInput if it cannot be.
+
+    The destination is "", which leaves it as it is, "file", or `named:` with its name.
+    """
+    found: dict[str, Any] = {"label": job.strip()} if job.strip() else {}
+    if destination:
+        name, is_named = destination.removeprefix(NAMED), destination.startswith(NAMED)
+        found["delivery_config"] = {"type": "named", "name": name} if is_named else {"type": "file"}
+    settings = read_job_settings(json.dumps(found).encode())
+    if settings.delivery_config is not None:
+        problem = reach.why_not(settings.delivery_config)
+        if problem is not None:
+            raise BadInput(problem)
+    return found
 
 
 def discard(directory: DataDirectory, held: str) -> Deed:

@@ -81,7 +81,14 @@ def over_time(
     """
     whole = _whole_pieces(rows, with_running=kind == "bars")
     shown = {name: look for name, look in names.items() if any(row[name] for row in whole)}
-    draw = _bar_series if kind == "bars" else _line_series
+    if kind == "bars":
+        series = [_bar_series(whole, name, *look) for name, look in shown.items()]
+    else:
+        behind = range(len(shown) - 1, -1, -1)
+        series = [
+            _line_series(whole, name, words, colour, behind=steps)
+            for steps, (name, (words, colour)) in zip(behind, shown.items(), strict=True)
+        ]
     return {
         "grid": {"left": 8, "right": 14, "top": 34, "bottom": 4, "containLabel": True},
         "legend": _legend(),
@@ -90,7 +97,7 @@ def over_time(
         },
         "xAxis": _time_axis(),
         "yAxis": _value_axis(say),
-        "series": [draw(whole, name, words, colour) for name, (words, colour) in shown.items()],
+        "series": series,
     }  # fmt: skip
 
 
@@ -183,11 +190,14 @@ def _bar_series(
 
 
 def _line_series(
-    rows: Sequence[Mapping[str, Any]], name: str, words: str, colour: str
+    rows: Sequence[Mapping[str, Any]], name: str, words: str, colour: str, *, behind: int
 ) -> dict[str, Any]:
+    """Return a line; one that others are drawn over is wider and paler, so that equal ones show."""
     return {
         "type": "line", "name": words, "showSymbol": len(rows) == 1, "symbolSize": 5,
-        "lineStyle": {"width": 1.8, "color": colour}, "itemStyle": {"color": colour},
+        "lineStyle": {"width": 1.8 + 1.7 * behind, "color": colour,
+                      "opacity": 0.5 if behind else 1},
+        "itemStyle": {"color": colour},
         "data": [[_milliseconds(row["starts_at"]), row[name]] for row in rows],
     }  # fmt: skip
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 from panel.viewable import Viewable
 
 from batching.access import Scope
+from batching.errors import ConfigurationError
+from batching.jobs import LONGEST_JOB_NAME
 from dashboards.actions import sending
 from dashboards.components.board import Event
 from dashboards.components.confirm import Question
@@ -19,6 +21,7 @@ from dashboards.pages.upload import carry_out
 from dashboards.places import link
 from dashboards.theme import badge
 from dashboards.wording import compact, count_of, money, number, size
+from storage.destination_table import named_destinations, reach_of
 from storage.held_estimates import HeldEstimate, read_estimate
 from storage.held_files import HeldFile, StartedFile, held_file
 
@@ -70,8 +73,39 @@ def _start_button(held: HeldFile, estimate: HeldEstimate | None) -> Html:
     act = "start" if held.earlier_job is None else "start-again"
     words = f"Start: send {count_of(estimate.accepted, 'request')}"
     return html(
-        '<button type="button" class="button primary" data-act="{}">{}</button>', act, words
-    )
+        '<button type="submit" form="choices" class="button primary" data-act="{}">{}</button>',
+        act, words,
+    )  # fmt: skip
+
+
+def choices(look: Look) -> Html:
+    """Return what can be chosen before the file is started: its job, and where results go."""
+    held = held_file(look.site.directory, look.place.id or "")
+    if held is None or not look.visitor.may_submit:
+        return EMPTY
+    options = [
+        ("file", "Files in the outbox"),
+        *((sending.NAMED + name, f"Destination {name}") for name in _destinations(look)),
+    ]
+    body = html(
+        '<form id="choices" class="send-one" data-act="start" data-id="{}">'
+        '<label class="field">Job<input type="text" name="job" maxlength="{}" placeholder="{}" '
+        'autocomplete="off"></label><label class="field">Results go to'
+        '<select name="destination"><option value="">where the file says, else into files</option>'
+        "{}</select></label></form>"
+        '<p class="muted small">Files of the same job are counted and delivered together. A line '
+        "that names a destination of its own keeps it.</p>",
+        held.held, LONGEST_JOB_NAME, held.job,
+        join(html('<option value="{}">{}</option>', *option) for option in options),
+    )  # fmt: skip
+    return card("Before you start", body, note="nothing here has to be filled in")
+
+
+def _destinations(look: Look) -> list[str]:
+    try:
+        return sorted(named_destinations(look.site.directory, look.site.settings))
+    except ConfigurationError:  # what is wrong with them is told where they are used
+        return []
 
 
 def _told(held: HeldFile, estimate: HeldEstimate, safety_factor: float) -> Html:
@@ -188,7 +222,7 @@ def _refused(estimate: HeldEstimate) -> Html:
 
 
 async def _start(desk: Desk, event: Event) -> None:
-    await _start_it(desk, event.id, again=False)
+    await _start_it(desk, event, again=False)
 
 
 async def _start_again(desk: Desk, event: Event) -> None:
@@ -198,12 +232,18 @@ async def _start_again(desk: Desk, event: Event) -> None:
         verb="Send again", keep="Keep waiting",
     )  # fmt: skip
     if await desk.ask(question) is not None:
-        await _start_it(desk, event.id, again=True)
+        await _start_it(desk, event, again=True)
 
 
-async def _start_it(desk: Desk, held: str, *, again: bool) -> None:
+async def _start_it(desk: Desk, event: Event, *, again: bool) -> None:
     made: list[StartedFile] = []
-    deed = sending.start(desk.site.directory, held, again=again, made=made.append)
+    chosen = sending.chosen_settings(
+        event.values.get("job", ""), event.values.get("destination", ""),
+        reach_of(desk.site.directory, desk.site.settings),
+    )  # fmt: skip
+    deed = sending.start(
+        desk.site.directory, event.id, again=again, made=made.append, side_settings=chosen
+    )
     await carry_out(desk, deed)
     if made:
         await desk.go(link("jobs", made[0].job))
@@ -238,9 +278,10 @@ PAGE: Final = Page(
     menu="upload",
     title="Send requests",
     layout=Html(
-        '<div class="page"><div data-tile="whole"></div><div data-upload></div></div>'
+        '<div class="page"><div data-tile="whole"></div><div data-tile="choices"></div>'
+        "<div data-upload></div></div>"
     ),
-    tiles={"whole": whole},
+    tiles={"whole": whole, "choices": choices},
     deeds={"start": _start, "start-again": _start_again, "discard": _discard},
     scope=Scope.SUBMIT,
     extras=_watcher,

@@ -199,3 +199,25 @@ def test_the_pages_for_sending_are_accessible_and_fit_a_phone(
         phone = visit(web, **PHONE).page(address)
         phone.locator("[data-tile] .card").first.wait_for()
         assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_file_is_started_under_another_job_and_to_a_named_destination(
+    visit: BeginVisit, web: Web, store: Store, file: Path
+) -> None:
+    (store.directory.root / "destinations.toml").write_text(
+        '[crm]\ntype = "webhook"\nurl = "https://crm.example/in"\n'
+    )
+    page = visit(web).page(f"{web.url}/ui/upload")
+    page.locator(CHOOSE).set_input_files(file)
+    expect(page).to_have_url(re.compile(r"/ui/upload/[0-9a-f]{16}$"))
+    form = page.locator("form#choices")
+    form.get_by_label("Job").fill("autumn/orders")
+    form.get_by_label("Results go to").select_option("Destination crm")
+    page.get_by_role("button", name="Start: send 20 requests").click()
+    expect(page).to_have_url(re.compile(r"/ui/jobs/autumn(/|%2F)orders$"))
+    assert inbox(store) == ["orders.job.json", "orders.jsonl"]
+    assert json.loads((store.directory.inbox / "orders.job.json").read_bytes()) == {
+        "label": "autumn/orders", "delivery_config": {"type": "named", "name": "crm"}
+    }  # fmt: skip
+    (row,) = store.rows("SELECT target, actor FROM transitions WHERE entity = 'file'")
+    assert (row["target"], row["actor"]) == ("started", "dashboard:local")

@@ -151,3 +151,15 @@ def test_who_started_and_discarded_a_file_is_in_the_audit_trail(start_web: Start
         ("file", "two.jsonl", "discarded", "api:local"),
     ]
     assert rows[0]["reason"] == f"job one, {len(body)} bytes"
+
+
+def test_what_is_said_at_the_start_counts_before_what_the_file_came_with(shared_web: Web) -> None:
+    held = held_by(shared_web, lines_of(2), job='{"label": "early", "max_wait_seconds": 5}')
+    begin = f"/api/held-files/{held}/start"
+    for wrong in ("{", '{"labl": 1}', '{"delivery_config": {"type": "named", "name": "away"}}'):
+        assert shared_web.client.post(begin, params={"job": wrong}).status_code == 422
+    answer = shared_web.client.post(begin, params={"job": '{"label": "late"}'})
+    assert (answer.status_code, answer.json()["job"]) == (202, "late")
+    stem = answer.json()["file"].removesuffix(".jsonl")
+    side_file = shared_web.directory.inbox / f"{stem}.job.json"
+    assert json.loads(side_file.read_bytes()) == {"label": "late", "max_wait_seconds": 5}

@@ -7,6 +7,8 @@ import pytest
 from factories import Store
 from looks import Looker
 
+from batching.access import Scope
+from batching.destinations import Reach
 from batching.errors import BadInput, DiskFull
 from batching.requests import ReadingRules, ReadRequest, read_request
 from dashboards.actions import sending
@@ -164,3 +166,43 @@ def test_a_file_is_started_also_when_that_cannot_be_written_down(
     assert started is not None
     assert (store.directory.inbox / started.file).exists()
     assert f"{started.file} was started by mia: not in the trail (no space left)" in caplog.text
+
+
+REACH = Reach(names=frozenset({"crm"}))
+
+
+def test_what_is_chosen_for_a_file_counts_before_what_it_came_with(store: Store) -> None:
+    held = written(store)
+    made: list[StartedFile] = []
+    chosen = sending.chosen_settings(" mine ", "named:crm", REACH)
+    sending.start(
+        store.directory, held, again=False, made=made.append, side_settings=chosen
+    )(store.ledger, "mia")  # fmt: skip
+    assert made[0].job == "mine"
+    side_file = store.directory.inbox / f"{made[0].file.removesuffix('.jsonl')}.job.json"
+    assert json.loads(side_file.read_bytes()) == {
+        "label": "mine", "delivery_config": {"type": "named", "name": "crm"}
+    }  # fmt: skip
+
+
+def test_nothing_has_to_be_chosen_and_what_cannot_be_is_refused() -> None:
+    assert sending.chosen_settings("", "", REACH) == {}
+    assert sending.chosen_settings("", "file", REACH) == {"delivery_config": {"type": "file"}}
+    with pytest.raises(BadInput, match="no destination is named 'away'"):
+        sending.chosen_settings("", "named:away", REACH)
+    with pytest.raises(BadInput, match="visible characters"):
+        sending.chosen_settings("a\x01b", "", REACH)
+
+
+def test_a_file_that_waits_offers_its_job_and_the_named_destinations(store: Store) -> None:
+    (store.directory.root / "destinations.toml").write_text(
+        '[crm]\ntype = "webhook"\nurl = "https://crm.example/in"\n'
+    )
+    looker, held = Looker(store.directory), written(store)
+    shown = looker.tile(f"/ui/upload/{held}", "choices")
+    assert '<option value="named:crm">Destination crm</option>' in shown
+    assert 'placeholder="sample-' in shown
+    assert looker.tile(f"/ui/upload/{held}", "choices", scopes={Scope.READ}) == ""
+    assert looker.tile("/ui/upload/0123456789abcdef", "choices") == ""
+    (store.directory.root / "destinations.toml").write_text("not toml at all")
+    assert "Destination" not in looker.tile(f"/ui/upload/{held}", "choices")
