@@ -20,7 +20,7 @@ from web_receiver import WebReceiver
 
 from simulator.process import SimulatorProcess
 
-WAIT_SECONDS = 90.0
+WAIT_SECONDS = 240.0
 MODEL = "gpt-4o-mini"
 
 
@@ -93,7 +93,7 @@ def running(folder: Path, simulator: SimulatorProcess, **settings: object) -> It
 
 @pytest.mark.slow
 @pytest.mark.prefect
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_request_over_rest_comes_back_at_a_webhook(tmp_path: Path) -> None:
     with (
         SimulatorProcess(tmp_path / "simulator") as simulator,
@@ -127,7 +127,7 @@ def test_a_request_over_rest_comes_back_at_a_webhook(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.prefect
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_message_on_a_queue_comes_back_on_a_queue(
     tmp_path: Path,
     broker: Broker,  # noqa: F811 - the fixture

@@ -19,7 +19,7 @@ import pytest
 from simulator.process import SimulatorProcess
 
 REQUESTS = 120
-WAIT_SECONDS = 90.0
+WAIT_SECONDS = 240.0
 
 
 def eventually(fact: Callable[[], object], what: str) -> None:
@@ -62,7 +62,7 @@ def simulator(tmp_path: Path) -> Iterator[SimulatorProcess]:
 
 @pytest.mark.slow
 @pytest.mark.prefect
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM])
 def test_up_delivers_a_dropped_file_and_a_signal_ends_everything(
     stop_signal: signal.Signals, tmp_path: Path, simulator: SimulatorProcess
