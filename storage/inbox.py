@@ -56,23 +56,38 @@ def hand_over(
 
 
 def _publish(unfinished: Path, inbox: Path, name: str, side_settings: Mapping[str, Any]) -> Path:
-    place = next(_free_places(inbox, name))
-    if side_settings:
-        side_text = json.dumps(side_settings, ensure_ascii=False).encode()
+    side_text = json.dumps(side_settings, ensure_ascii=False).encode() if side_settings else b""
+    place = next(_free_places(inbox, name, side_text))
+    if side_text:
         write_durably(place.with_name(side_file_name(place.name)), side_text)
     publish(unfinished, place)
     return place
 
 
-def _free_places(inbox: Path, name: str) -> Iterator[Path]:
+def _free_places(inbox: Path, name: str, side_text: bytes) -> Iterator[Path]:
     stem = side_file_name(name).removesuffix(SIDE_FILE_SUFFIX)
     endings = name[len(stem) :]
     number = 1
     while True:
         place = inbox / (name if number == 1 else f"{stem}-{number}{endings}")
-        if not place.exists() and not place.with_name(side_file_name(place.name)).exists():
+        side_file = place.with_name(side_file_name(place.name))
+        if not place.exists() and _is_free(side_file, side_text):
             yield place
         number += 1
+
+
+def _is_free(side_file: Path, side_text: bytes) -> bool:
+    """Return whether there is none, or the very one that a killed hand-over has left.
+
+    It would wait there for ever otherwise, for a file of that name that it was not meant for.
+    """
+    try:
+        found = side_file.read_bytes()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return bool(side_text) and found == side_text
 
 
 def waiting_files(directory: DataDirectory) -> list[WaitingFile]:
