@@ -84,10 +84,9 @@ def over_time(
     if kind == "bars":
         series = [_bar_series(whole, name, *look) for name, look in shown.items()]
     else:
-        behind = range(len(shown) - 1, -1, -1)
         series = [
-            _line_series(whole, name, words, colour, behind=steps)
-            for steps, (name, (words, colour)) in zip(behind, shown.items(), strict=True)
+            _line_series(whole, name, words, colour, is_dashed=bool(place % 2))
+            for place, (name, (words, colour)) in enumerate(shown.items())
         ]
     return {
         "grid": {"left": 8, "right": 14, "top": 34, "bottom": 4, "containLabel": True},
@@ -190,13 +189,12 @@ def _bar_series(
 
 
 def _line_series(
-    rows: Sequence[Mapping[str, Any]], name: str, words: str, colour: str, *, behind: int
+    rows: Sequence[Mapping[str, Any]], name: str, words: str, colour: str, *, is_dashed: bool
 ) -> dict[str, Any]:
-    """Return a line; one that others are drawn over is wider and paler, so that equal ones show."""
+    """Return a line; every second one is dashed, so that one on another shows both."""
     return {
         "type": "line", "name": words, "showSymbol": len(rows) == 1, "symbolSize": 5,
-        "lineStyle": {"width": 1.8 + 1.7 * behind, "color": colour,
-                      "opacity": 0.5 if behind else 1},
+        "lineStyle": {"width": 2, "color": colour, "type": [7, 7] if is_dashed else "solid"},
         "itemStyle": {"color": colour},
         "data": [[_milliseconds(row["starts_at"]), row[name]] for row in rows],
     }  # fmt: skip

@@ -118,3 +118,10 @@ def test_a_chart_is_named_and_its_options_cannot_break_out() -> None:
 def test_parts_of_a_ring_lead_somewhere() -> None:
     options = ring([{"name": "a", "value": 2, "href": "/ui/requests?q=a"}], name="n")
     assert options["series"][0]["data"][0]["href"] == "/ui/requests?q=a"
+
+
+def test_lines_that_lie_on_each_other_can_be_told_apart() -> None:
+    names = {"done": ("Done", "#10a37f"), "same": ("Same", "#3b82f6")}
+    rows = [{**row, "same": row["done"]} for row in _pieces(1, 5, 6, 2)]
+    lines = over_time(rows, names, kind="lines")["series"]
+    assert [line["lineStyle"]["type"] for line in lines] == ["solid", [7, 7]]
