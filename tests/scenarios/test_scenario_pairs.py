@@ -28,7 +28,7 @@ def seeded_share() -> list[Group]:
 OF_BATCHES = [group for group in groups(every_pair()) if not group.of_calls]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("group", seeded_share(), ids=lambda group: group.name)
 def test_two_scenarios_at_once_lose_nothing(
     group: Group,
@@ -40,7 +40,7 @@ def test_two_scenarios_at_once_lose_nothing(
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("group", OF_BATCHES, ids=lambda group: group.name)
 def test_every_two_scenarios_of_batches_at_once_lose_nothing(
     group: Group,

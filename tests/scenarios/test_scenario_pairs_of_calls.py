@@ -11,7 +11,7 @@ OF_CALLS = [group for group in groups(every_pair()) if group.of_calls]
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("group", OF_CALLS, ids=lambda group: group.name)
 def test_every_scenario_of_calls_with_another_loses_nothing(
     group: Group,
