@@ -6,10 +6,10 @@ and the table in `docs/failures.md` both come from it; the steps only carry them
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeAlias
 
 from batching.lifecycle import RequestState
+from batching.outcomes import Answer, Counts, FaultClass, Reaction, Trouble
 from batching.refusals import (
     AccountTrouble,
     BadLine,
@@ -30,95 +30,6 @@ MOST_REFUSED_PIECES = 100
 """So often one batch and its pieces are refused: enough to find some six bad lines of 50,000."""
 MOST_REFUSED_IN_VAIN = 15
 """The whole, its halves, quarters and eighths: if none was accepted, it is not for a few lines."""
-
-
-class FaultClass(StrEnum):
-    """Whose trouble it is, which decides who has to do something about it."""
-
-    NONE = "none"
-    ACCOUNT = "account"
-    CAPACITY = "capacity"
-    TRANSIENT = "transient"
-    CONTENT = "content"
-    FILE = "file"
-
-
-class Reaction(StrEnum):
-    """What follows."""
-
-    DELIVER = "deliver"
-    RESUBMIT = "resubmit"
-    SMALLER = "resubmit smaller"
-    WAIT = "wait"
-    FAIL = "fail"
-    CANCEL = "cancel"
-    STOP = "stop the account's lanes"
-
-
-class Counts(StrEnum):
-    """What it uses up."""
-
-    NOTHING = "nothing"
-    ATTEMPT = "an attempt"
-    """Of the request: it was paid, or may have been."""
-    RETURN = "a return"
-    """Of the request: it came back without having run."""
-    TRY = "a try of the batch"
-
-
-class Proof(StrEnum):
-    """What shows that a stopped account works again; a later one shows more."""
-
-    ANSWER = "answer"
-    """It may list its batches."""
-    CREATE = "create"
-    """It may create a batch."""
-    RESULT = "result"
-    """It is given a result: only that shows that there is credit."""
-    VISIBLE = "visible"
-    """Its earlier batches are there."""
-
-    def stronger(self, other: "Proof") -> "Proof":
-        """Return the one of the two that shows more."""
-        return max(self, other, key=list(Proof).index)
-
-
-class Trouble(StrEnum):
-    """What can happen to a call or to a whole batch."""
-
-    NO_ANSWER = "no_answer"
-    THROTTLED = "throttled"
-    CREATE_UNANSWERED = "create_unanswered"
-    ACCOUNT_REFUSED = "account_refused"
-    EVERYTHING_GONE = "everything_gone"
-    UPLOAD_REFUSED = "upload_refused"
-    FILE_NOT_VISIBLE = "file_not_visible"
-    TOKENS_USED_UP = "tokens_used_up"
-    ABOVE_TOKEN_LIMIT = "above_token_limit"  # noqa: S105 - an outcome, no secret
-    REFUSED_FOR_NOW = "refused_for_now"
-    REFUSED_FOR_LONG = "refused_for_long"
-    LINES_NAMED = "lines_named"
-    NO_LINE_NAMED = "no_line_named"
-    TOO_LARGE = "too_large"
-    REFUSED_FOR_ALL = "refused_for_all"
-    REFUSED_FOR_GOOD = "refused_for_good"
-    BATCH_GONE = "batch_gone"
-    UNKNOWN_STATUS = "unknown_status"
-    ENDED = "ended"
-    RESULTS_UNREADABLE = "results_unreadable"
-
-
-class Answer(StrEnum):
-    """What the provider's files say about one request of an ended batch."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    MAY_PASS = "may_pass"  # noqa: S105 - an answer, no password
-    ACCOUNT = "account"
-    NOT_RUN = "not_run"
-    MISSING = "missing"
-    UNREADABLE = "unreadable"
-
 
 Outcome: TypeAlias = Trouble | Answer
 
@@ -141,13 +52,11 @@ class Rule:
 
 
 POLICY: Mapping[Outcome, Rule] = {
-    # Calls
     Trouble.NO_ANSWER: Rule(
         told="a call is not answered, or with 5xx",
         fault=FaultClass.TRANSIENT,
         reaction=Reaction.WAIT,
         bound="as long as it lasts, with growing pauses",
-        then="nothing is given up for it",
     ),
     Trouble.THROTTLED: Rule(
         told="429 without a token limit",
@@ -181,8 +90,7 @@ POLICY: Mapping[Outcome, Rule] = {
         fault=FaultClass.TRANSIENT,
         reaction=Reaction.RESUBMIT,
         counts=Counts.TRY,
-        bound=f"{MOST_REFUSED_UPLOADS} uploads",
-        then="as a file refused without naming a line",
+        bound=f"{MOST_REFUSED_UPLOADS} uploads, then as a file refused without naming a line",
     ),
     # Refusals of a whole batch: none of it ran, nothing is paid
     Trouble.FILE_NOT_VISIBLE: Rule(
@@ -278,8 +186,7 @@ POLICY: Mapping[Outcome, Rule] = {
         told="a status that nobody knows",
         fault=FaultClass.TRANSIENT,
         reaction=Reaction.WAIT,
-        bound="as long as it lasts",
-        then="shown as it is; `obm cancel` ends it",
+        bound="as long as it lasts, or until `obm cancel`",
     ),
     Trouble.ENDED: Rule(
         told="`completed`, `expired`, `cancelled`, or `failed` with files",
@@ -382,17 +289,13 @@ def trouble_of(refusal: Refusal, batch: RefusedBatch) -> Trouble:
         case FileNotVisible():
             trouble = Trouble.FILE_NOT_VISIBLE
         case Passing():
-            trouble = _passing_trouble(batch)
+            is_last = batch.failures + 1 >= MOST_PASSING_REFUSALS
+            trouble = Trouble.REFUSED_FOR_LONG if is_last else Trouble.REFUSED_FOR_NOW
         case RefusedForAll():
             trouble = Trouble.REFUSED_FOR_ALL
         case BadLines() | TooLarge() | WholeFile():
             trouble = _file_trouble(refusal, batch)
     return trouble
-
-
-def _passing_trouble(batch: RefusedBatch) -> Trouble:
-    is_last = batch.failures + 1 >= MOST_PASSING_REFUSALS
-    return Trouble.REFUSED_FOR_LONG if is_last else Trouble.REFUSED_FOR_NOW
 
 
 def _file_trouble(refusal: BadLines | TooLarge | WholeFile, batch: RefusedBatch) -> Trouble:
@@ -419,8 +322,9 @@ def is_misjudged(batch: RefusedBatch) -> bool:
 
 
 def _token_trouble(limit_tokens: int | None, batch: RefusedBatch) -> Trouble:
-    too_large = limit_tokens is not None and batch.tokens > limit_tokens
-    return Trouble.ABOVE_TOKEN_LIMIT if too_large or is_misjudged(batch) else Trouble.TOKENS_USED_UP
+    if is_misjudged(batch) or (limit_tokens is not None and batch.tokens > limit_tokens):
+        return Trouble.ABOVE_TOKEN_LIMIT
+    return Trouble.TOKENS_USED_UP
 
 
 def _are_in_file(lines: tuple[BadLine, ...], requests: int) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from batching.failure_policy import Answer
+from batching.outcomes import Answer
 from batching.provider import (
     TokenUsage,
     UsageFields,

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from batching.failure_policy import Proof
+from batching.outcomes import Proof
 from batching.retry import growing_pause_seconds
 from storage.ledger import Ledger, Transaction, now
 from storage.waits import is_due_sql

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from batching.failure_policy import Proof
 from batching.lifecycle import BATCH_TRANSITIONS, BatchState, sources_of
+from batching.outcomes import Proof
 from batching.ownership import read_stamp
 from batching.provider import ProviderBatch
 from storage.accounts import prove_in

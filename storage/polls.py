@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from batching.failure_policy import Proof
 from batching.lifecycle import BatchState
+from batching.outcomes import Proof
 from batching.provider import ProviderBatch
 from storage.accounts import prove_in, prove_visible_in
 from storage.batches import Batch, move, note_in

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from batching.failure_policy import Answer, RetryLimits, Verdict, settle
+from batching.failure_policy import RetryLimits, Verdict, settle
 from batching.lifecycle import RequestState
+from batching.outcomes import Answer
 from storage.answer_files import AnswerIndex, OddRecord
 
 _DECIDING = ("answer", "attempts", "returns", "cancel_requested")

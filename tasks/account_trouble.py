@@ -2,7 +2,7 @@
 
 import logging
 
-from batching.failure_policy import Proof
+from batching.outcomes import Proof
 from storage.accounts import record_trouble_in
 from tasks.resources import resources
 

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from batching.errors import BatchManagerError, TransientError
-from batching.failure_policy import Proof
+from batching.outcomes import Proof
 from storage.account_changes import bring_unsent
 from storage.accounts import end_trouble, postpone_probe, probe_is_due, proof_wanted
 from storage.claims import claim_probe

@@ -14,8 +14,8 @@ from batching.errors import (
     RequestRefused,
     Throttled,
 )
-from batching.failure_policy import Proof
 from batching.lifecycle import BatchState
+from batching.outcomes import Proof
 from storage.accounts import prove
 from storage.answer_files import ERROR, OUTPUT
 from storage.batch_files import batch_folder, error_path, output_path

@@ -19,8 +19,8 @@ from batching.errors import (
     Throttled,
     TransientError,
 )
-from batching.failure_policy import Proof
 from batching.lifecycle import BatchState
+from batching.outcomes import Proof
 from batching.ownership import Stamp, match_create
 from batching.provider import ProviderBatch
 from batching.refusals import AccountTrouble, FileNotVisible, TokenLimit, refusal_of

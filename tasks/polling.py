@@ -6,8 +6,8 @@ from typing import Any
 
 from batching.clock import is_due, seen_since
 from batching.errors import AccountRefused, NotFound, RequestRefused, TransientError
-from batching.failure_policy import Proof
 from batching.lifecycle import BatchState
+from batching.outcomes import Proof
 from batching.provider import Phase, ProviderBatch
 from batching.refusals import refusal_of
 from batching.retry import poll_pause

@@ -5,16 +5,8 @@ from datetime import datetime, timedelta
 
 from batching.clock import age_seconds
 from batching.errors import RequestRefused, TerminalError
-from batching.failure_policy import (
-    POLICY,
-    Counts,
-    Proof,
-    Reaction,
-    RefusedBatch,
-    Trouble,
-    is_misjudged,
-    trouble_of,
-)
+from batching.failure_policy import POLICY, RefusedBatch, is_misjudged, trouble_of
+from batching.outcomes import Counts, Proof, Reaction, Trouble
 from batching.provider import BatchFault
 from batching.refusals import BadLines, Refusal, TokenLimit, code_of, reason_of
 from storage.accounts import record_trouble_in

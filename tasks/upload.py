@@ -3,8 +3,9 @@
 import logging
 
 from batching.errors import AccountRefused, TerminalError, TransientError
-from batching.failure_policy import MOST_REFUSED_UPLOADS, Proof
+from batching.failure_policy import MOST_REFUSED_UPLOADS
 from batching.lifecycle import BatchState
+from batching.outcomes import Proof
 from batching.ownership import input_file_name
 from batching.refusals import TooLarge, WholeFile, refusal_of
 from batching.retry import growing_pause_seconds

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from batching.errors import BadInput
-from batching.failure_policy import Answer
+from batching.outcomes import Answer
 from storage.answer_files import ERROR, OUTPUT, AnswerIndex, index_answers
 from storage.batch_files import error_path, output_path
 from storage.destinations import FILE

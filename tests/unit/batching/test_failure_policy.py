@@ -9,13 +9,10 @@ from batching.failure_policy import (
     MOST_REFUSED_IN_VAIN,
     MOST_REFUSED_PIECES,
     POLICY,
-    Answer,
-    FaultClass,
-    Reaction,
     RefusedBatch,
-    Trouble,
     trouble_of,
 )
+from batching.outcomes import Answer, FaultClass, Reaction, Trouble
 from batching.provider import BatchFault
 from batching.refusals import Refusal, refusal_of
 from batching.result_lines import OwnCode, ResultLine, outcome_of

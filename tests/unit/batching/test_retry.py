@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batching.failure_policy import Answer, RetryLimits, Verdict, settle
+from batching.failure_policy import RetryLimits, Verdict, settle
 from batching.lifecycle import REQUEST_TRANSITIONS, RequestState
+from batching.outcomes import Answer
 from batching.retry import growing_pause_seconds, poll_pause
 
 LIMITS = RetryLimits(attempts=3, returns=10)
