@@ -30,6 +30,8 @@ def kind_of(point: str) -> str:
 class Coverage:
     """What the stories of a module have hit so far."""
 
+    wanted: frozenset[str] = frozenset()
+    """Flows and kinds of points that go before others."""
     points: set[str] = field(default_factory=set)
     kinds: set[tuple[str, str]] = field(default_factory=set)
     stories: set[str] = field(default_factory=set)
@@ -45,12 +47,18 @@ class Coverage:
         """Return some targets, in their order: first of kinds that no flow has had."""
         chance = random.Random(story.name)  # noqa: S311 - a seeded test
         shuffled = chance.sample(list(targets), len(targets))
-        fresh: dict[tuple[str, str], Kill] = {}
+        missing = self.wanted - {name for pair in self.kinds for name in pair}
+        fresh: dict[object, Kill] = {}
         for kill in shuffled:
-            kind = (flow_of(kill.point or ""), kind_of(kill.point or ""))
-            if kind not in self.kinds:
-                fresh.setdefault(kind, kill)
-        chosen = [*fresh.values(), *(kill for kill in shuffled if kill not in fresh.values())]
+            names = (flow_of(kill.point or ""), kind_of(kill.point or ""))
+            if missing & set(names):
+                fresh[kill] = kill
+                missing -= set(names)
+        for kill in shuffled:
+            names = (flow_of(kill.point or ""), kind_of(kill.point or ""))
+            if names not in self.kinds:
+                fresh.setdefault(names, kill)
+        chosen = list(dict.fromkeys([*fresh.values(), *shuffled]))
         return sorted(chosen[:KILLS_OF_A_SHARE], key=targets.index)
 
 

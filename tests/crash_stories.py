@@ -229,7 +229,7 @@ TROUBLES = [
     story("the token limit refuses twice", Step(prepare=faulty("token_limit:times=2"))),
     story(
         "the queue holds less than a batch",
-        Step(prepare=faulty("hidden_limit:tokens=400", requests=40)),
+        Step(prepare=faulty("hidden_limit:tokens=150", requests=40)),
         same_batches=False,  # what is learned of the limit depends on when it is asked
     ),
     story(

@@ -13,7 +13,7 @@ from crash_stories import FILES, OPERATORS, Story
 STORIES = [*FILES, *OPERATORS]
 FLOWS = {"ingest", "submit", "track", "deliver", "upkeep", "command", "rebuild"}
 SEAMS = {"commit", "close", "replace", "unlink", "write", "sync", "provider"}
-SHARED, WHOLE = Coverage(), Coverage()
+SHARED, WHOLE = Coverage(wanted=frozenset(FLOWS)), Coverage()
 by_name = pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
 
 

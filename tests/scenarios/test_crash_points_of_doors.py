@@ -10,12 +10,12 @@ from crash_proof import Teller, broker, teller_at_doors  # noqa: F401 - fixtures
 from crash_samples import Coverage, kill_again, kill_all, kill_some
 from crash_stories import DOORS, Story
 
-KINDS = {
+KINDS = frozenset({
     "webhook before", "webhook after", "rabbitmq publish before", "rabbitmq publish after",
     "rabbitmq confirm before", "rabbitmq ack before", "rabbitmq ack after", "answer before",
     "write half", "sync before", "replace before",
-}  # fmt: skip
-SHARED, WHOLE = Coverage(), Coverage()
+})  # fmt: skip
+SHARED, WHOLE = Coverage(wanted=KINDS), Coverage()
 by_name = pytest.mark.parametrize("story", DOORS, ids=[story.name for story in DOORS])
 
 
