@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -41,18 +41,18 @@ Spoil = Callable[[Call], bytes | None]
 class SpoilingServer(ThreadingHTTPServer):
     """Passes calls on to a provider; what `spoil` returns is answered instead.
 
-    With `any_status` errors are spoilt as well, and everything is answered with 200.
+    With `alone` nothing is passed on: there is only what `spoil` returns, with status 200.
     """
 
     daemon_threads = True
 
-    def __init__(self, target: str, spoil: Spoil, *, any_status: bool = False) -> None:
+    def __init__(self, target: str, spoil: Spoil, *, alone: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = urlsplit(target)
         self.spoilt: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
         self._spoil = spoil
-        self.any_status = any_status
+        self.alone = alone
         self._one_at_a_time = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
 
@@ -64,8 +64,7 @@ class SpoilingServer(ThreadingHTTPServer):
     def answer_of(self, call: Call) -> bytes:
         """Return what is answered to a call."""
         with self._one_at_a_time:
-            is_fine = call.status < 300 or self.any_status
-            spoilt = self._spoil(call) if is_fine else None
+            spoilt = self._spoil(call) if call.status < 300 else None
             self.passed[call.kind] += 1
             self.spoilt[call.kind] += spoilt is not None
         return call.body if spoilt is None else spoilt
@@ -94,6 +93,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.server.alone:
+            self._answer(Call(kind=_kind(self.command, self.path), status=200, body=b"null"), ())
+            return
         target = self.server.target
         connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
@@ -104,9 +106,12 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
         call = Call(kind=_kind(self.command, self.path), status=answer.status, body=body)
+        self._answer(call, answer.getheaders())
+
+    def _answer(self, call: Call, headers: Iterable[tuple[str, str]]) -> None:
         body = self.server.answer_of(call)
-        self.send_response(200 if self.server.any_status else answer.status)
-        for name, value in answer.getheaders():
+        self.send_response(call.status)
+        for name, value in headers:
             if name.lower() not in _HOP:
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
