@@ -64,7 +64,10 @@ class Outcome:
 
     states: Mapping[str, int]
     results: Mapping[str, Sequence[str]]
-    """The lines of each file in the outbox, by custom_id and what it was answered."""
+    """Of each file in the outbox the custom_ids, and what was answered.
+
+    Not which was answered what: of a batch that ends early, its bodies decide which lines ran.
+    """
     refused: Sequence[str]
     pushed: frozenset[str]
     lines_paid: int
@@ -254,15 +257,15 @@ def _states(world: World) -> dict[str, int]:
 def _results(world: World) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in sorted((world.data / "outbox").rglob("*.jsonl")):
-        lines = [_told(json.loads(line)) for line in path.read_bytes().splitlines()]
-        is_sorted = path.name == "results.sorted.jsonl"
-        found[str(path.relative_to(world.data))] = lines if is_sorted else sorted(lines)
+        results = [json.loads(line) for line in path.read_bytes().splitlines()]
+        ids = [result["custom_id"] for result in results]
+        in_order = ids if path.name == "results.sorted.jsonl" else sorted(ids)
+        found[str(path.relative_to(world.data))] = in_order + sorted(map(_answer, results))
     return found
 
 
-def _told(result: dict[str, Any]) -> str:
-    answer = result["response"]["status_code"] if result["response"] else result["error"]["code"]
-    return f"{result['custom_id']}: {answer}"
+def _answer(result: dict[str, Any]) -> str:
+    return str(result["response"]["status_code"] if result["response"] else result["error"]["code"])
 
 
 def _refused(world: World) -> list[str]:
