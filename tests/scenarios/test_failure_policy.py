@@ -99,9 +99,9 @@ def test_a_key_of_another_project_buys_nothing_until_the_former_one_is_back(
         installation.run(timeout_seconds=3)
     other = {"openai_api_key": SecretStr("key of another project")}
 
-    assert installation.run(**other) == 2
+    assert installation.run(timeout_seconds=15, **other) in {2, 4}
     installation.drop("second.jsonl", [chat(f"second {number}") for number in range(5)])
-    assert installation.run(**other) == 2
+    assert installation.run(timeout_seconds=15, **other) in {2, 4}
 
     assert installation.simulator.counters()["batches_created"] == created + 1
     assert alerts(caplog) == 1
