@@ -39,6 +39,7 @@ ELSEWHERE = {
     "storage.switches.end_token": OPERATOR,
     "storage.switches.issue_token": OPERATOR,
     "tasks.account_actions._audit": OPERATOR,
+    "tasks.pushing._look": "it writes only what a destination that fails for days is given up for",
 }
 """Verbs that no story needs, and why; what they leave behind is proven by tests of their own."""
 
