@@ -56,8 +56,11 @@ def start(data: Path, *parts: str, whole: bool = False, **settings: object) -> W
     log = data.with_suffix(".log")
     environment = environment_of(
         {
-            "OBM_PORT": port, "OBM_DASHBOARD_PORT": port, "OBM_DATA_DIR": data,
-            "OBM_RECEIVE_TIMEOUT": 1, **settings,
+            "OBM_PORT": port,
+            "OBM_DASHBOARD_PORT": port,
+            "OBM_DATA_DIR": data,
+            "OBM_RECEIVE_TIMEOUT": 1,
+            **settings,
         }
     )
     with log.open("ab") as output:
