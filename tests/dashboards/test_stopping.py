@@ -1,7 +1,6 @@
 """A web process with open pages: it ends soon, and what was open finds it again."""
 
 import signal
-
 from typing import Any
 
 from dashboard_visits import BeginVisit
