@@ -6,9 +6,10 @@ Nothing is lost, bought or delivered twice, and everything ends as it does undis
 from collections.abc import Callable
 
 import pytest
+from crash_door_stories import DOORS
 from crash_proof import Teller, broker, teller_at_doors  # noqa: F401 - fixtures
 from crash_samples import Coverage, kill_again, kill_all, kill_some
-from crash_stories import DOORS, Story
+from crash_stories import Story
 
 KINDS = frozenset({
     "webhook before", "webhook after", "rabbitmq publish before", "rabbitmq publish after",
