@@ -217,9 +217,13 @@ class Session:
 
     async def _tick(self) -> None:
         """Follow the ledger as often as the visitor wants, and not at all where nobody looks."""
+        if not self.router.visible:
+            return
+        for board in (self.bar, self.menu, self.banner, self.board):
+            board.send_again()
         pace = self.router.pace
         now = time.monotonic()
-        if not self.router.visible or not pace or now < self._due:
+        if not pace or now < self._due:
             return
         version = await self.site.live.follow()
         self._due = now + pace - 0.5

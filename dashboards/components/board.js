@@ -12,11 +12,9 @@ export function render({model, view}) {
   const root = document.createElement("div")
   root.className = "board"
   adopt(view.shadow_el)
-  const board = {model, root, tiles: {}, charts: new Map(), ticked: new Map(), all: false}
-  lay_out(board)
-  model.on("layout", () => lay_out(board))
-  model.on("tiles", () => lay_out(board))
-  model.on("patch", () => fill(board, model.patch))
+  const board = {model, root, number: 0, layout: null, tiles: {}, charts: new Map(), ticked: new Map(), all: false}
+  show(board)
+  model.on("content", () => show(board))
   listen(board)
   const clock = setInterval(() => { keep_ages(root) }, 10000)
   const themed = () => { for (const chart of board.charts.values()) { draw(chart) } }
@@ -45,18 +43,25 @@ function adopt(shadow) {
   shadow.adoptedStyleSheets = [...shadow.adoptedStyleSheets, shared]
 }
 
-function lay_out(board) {
-  const {model, root} = board
-  if (board.layout !== model.layout) {
-    board.layout = model.layout
-    for (const chart of board.charts.values()) { chart.picture.dispose() }
-    board.charts.clear()
-    board.ticked.clear()
-    board.all = false
-    board.tiles = {}
-    root.innerHTML = model.layout
-  }
-  fill(board, {...model.tiles, ...model.patch})
+// Each content holds all that was not confirmed before it; an older one may come late.
+function show(board) {
+  const {number, layout, tiles} = board.model.content
+  if (number <= board.number) { return }
+  board.number = number
+  if (layout !== undefined && layout !== board.layout) { lay_out(board, layout) }
+  if (board.layout === null) { return }
+  fill(board, tiles)
+  board.model.confirmed = number
+}
+
+function lay_out(board, layout) {
+  board.layout = layout
+  for (const chart of board.charts.values()) { chart.picture.dispose() }
+  board.charts.clear()
+  board.ticked.clear()
+  board.all = false
+  board.tiles = {}
+  board.root.innerHTML = layout
 }
 
 function fill(board, tiles) {

@@ -1,11 +1,16 @@
 """The part of the page that changes: HTML in named tiles, of which only what differs is sent."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import param
 from panel.custom import JSComponent
+
+_LATE_SECONDS: Final = 5.0
+"""So long a browser may take to show something before it is sent once more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,31 +41,61 @@ class Event:
 
 
 class Board(JSComponent):
-    """Shows a layout whose elements with `data-tile` are filled with the tile of that name."""
+    """Shows a layout whose elements with `data-tile` are filled with the tile of that name.
 
-    layout = param.String(doc="HTML with places for tiles.")
-    tiles = param.Dict(default={}, doc="The HTML of each tile when the layout is shown.")
-    patch = param.Dict(default={}, doc="Tiles that have changed since.")
+    What the browser has not confirmed is sent again with what comes next: of two changes soon after
+    one another Bokeh may deliver the last alone, and a page that is being drawn sees no other.
+    """
+
+    content = param.Dict(default={}, doc="A number, the layout if it is new, and tiles.")
+    confirmed = param.Integer(default=0, doc="The number of the content that is shown.")
     event = param.Dict(default={}, doc="What was done last, with a stamp.")
 
     _esm = "board.js"
 
-    def __init__(self, **params: Any) -> None:
+    def __init__(
+        self, *, layout: str = "", tiles: Mapping[str, str] = MappingProxyType({}), **params: Any
+    ) -> None:
         super().__init__(**params)  # type: ignore[no-untyped-call]  # Panel has no types
-        self._shown: dict[str, str] = dict(self.tiles)
+        self._sent_at = 0.0
+        self.lay_out(layout, tiles)
 
     def lay_out(self, layout: str, tiles: Mapping[str, str]) -> None:
         """Show another layout with its first tiles."""
+        self._layout = str(layout)
+        self._is_laid_out = False
         self._shown = dict(tiles)
-        self.param.update(layout=str(layout), tiles=dict(tiles), patch={})
+        self._unconfirmed = dict(tiles)
+        self._send()
 
     def fill(self, tiles: Mapping[str, str]) -> None:
         """Show new HTML in tiles; what is shown already is not sent again."""
         changed = {name: str(text) for name, text in tiles.items() if self._shown.get(name) != text}
         if changed:
+            self._settle()
             self._shown |= changed
-            self.patch = changed
+            self._unconfirmed |= changed
+            self._send()
 
     def shown(self, tile: str) -> str:
         """Return the HTML of a tile as it is now."""
         return self._shown.get(tile, "")
+
+    def send_again(self) -> None:
+        """Send what the browser should have confirmed long ago, if there is any."""
+        self._settle()
+        is_late = time.monotonic() - self._sent_at > _LATE_SECONDS
+        if is_late and (self._unconfirmed or not self._is_laid_out):
+            self._send()
+
+    def _settle(self) -> None:
+        """Forget what the browser has confirmed."""
+        if self.confirmed == self.content["number"]:
+            self._unconfirmed = {}
+            self._is_laid_out = True
+
+    def _send(self) -> None:
+        self._sent_at = time.monotonic()
+        layout = {} if self._is_laid_out else {"layout": self._layout}
+        number = self.content.get("number", 0) + 1
+        self.content = {"number": number, **layout, "tiles": dict(self._unconfirmed)}

@@ -10,7 +10,7 @@ import pytest
 import web_process
 from axe_playwright_python.sync_playwright import Axe
 from dashboard_visits import BeginVisit, fill
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,3 +178,31 @@ def test_the_user_sees_who_he_is(visit: BeginVisit, guarded: Guarded) -> None:
     page.get_by_label("viewer, viewer").click()
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(re.compile("/ui/login"))
+
+
+def test_what_is_lost_on_the_way_to_the_page_comes_again(visit: BeginVisit, open_web: Web) -> None:
+    page = visit(open_web).page("about:blank")
+    lost: list[str] = []
+
+    def lose_the_first_rows(route: WebSocketRoute) -> None:
+        server = route.connect_to_server()
+        parts: list[str | bytes] = []  # of one message: header, metadata, content, buffers
+
+        def pass_on(part: str | bytes) -> None:
+            parts.append(part)
+            if len(parts) < 3:
+                return
+            text = str(parts[2])
+            if not lost and "PATCH-DOC" in str(parts[0]) and "<tbody" in text:
+                lost.append(text)
+            else:
+                for one in parts:
+                    route.send(one)
+            parts.clear()
+
+        server.on_message(pass_on)
+
+    page.route_web_socket(re.compile("/ws"), lose_the_first_rows)
+    page.goto(f"{open_web.url}/ui/batches")
+    page.locator('tr[data-id="1"]').wait_for()
+    assert lost
