@@ -16,7 +16,7 @@ from batching.settings import Settings
 from batching.stopping import stop_signal
 from deployments.prefect_server import choose_server, client_environment, external_api_url
 from deployments.supervision import Supervisor
-from storage.accounts import make_probes_due
+from storage.accounts import make_probes_due, refuses_everything
 from storage.batches import make_looks_due
 from storage.directory import DataDirectory
 from storage.ledger import now
@@ -66,6 +66,7 @@ class Cycles:
         self._began = now()
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._failed_cycles = 0
+        self._refused_cycles = 0
 
     def run(self, flows: Mapping[str, Callable[[], object]]) -> int:
         """Cycle until nothing is left to do; return the exit code.
@@ -84,6 +85,7 @@ class Cycles:
                 if busy:
                     generation = ledger_generation(resources.directory)
                     self._run_flows(flows, busy)
+                    self._count_refusals(resources.directory)
                     if generation == ledger_generation(resources.directory):
                         # Nothing came of it: another process has the flow, or nobody answers.
                         self._stop.wait(self._settings.poll_min_seconds)
@@ -115,22 +117,34 @@ class Cycles:
         else:
             self._failed_cycles = 0
 
+    def _count_refusals(self, directory: DataDirectory) -> None:
+        """End the run if the provider goes on refusing: looks at batches are always due."""
+        with snapshot(directory, max_age_seconds=0.0) as reader:
+            trouble = refuses_everything(reader, self._settings.account)
+        self._refused_cycles = self._refused_cycles + 1 if trouble else 0
+        if trouble and self._refused_cycles >= MOST_FAILED_CYCLES:
+            raise _refused(trouble)
+
     def _exit_code(self, directory: DataDirectory) -> int | None:
         """Return how the run ends, or None while batches or files are under way."""
         with snapshot(directory, max_age_seconds=0.0) as reader:
             still = standstill(reader, self._settings.account)
             failures = failures_since(reader, self._began)
         if still.account_trouble:
-            raise ConfigurationError(
-                f"the provider refuses the account: {still.account_trouble.rstrip('.')}. Nothing "
-                "was lost: correct OPENAI_API_KEY or OPENAI_BASE_URL and run again"
-            )
+            raise _refused(still.account_trouble)
         if still.under_way or still.waiting_for_time or holds_unclaimed_files(directory):
             return None
         if still.held:
             logger.warning("requests still wait", extra={"reason": still.held})
             return TIMED_OUT
         return SOME_FAILED if failures else ALL_WELL
+
+
+def _refused(trouble: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the provider refuses the account: {trouble.rstrip('.')}. Nothing was lost: correct "
+        "OPENAI_API_KEY or OPENAI_BASE_URL and run again"
+    )
 
 
 def _flows() -> dict[str, Callable[[], object]]:

@@ -143,6 +143,12 @@ def trouble_of(reader: Transaction, account: str) -> str | None:
     return str(found) if found is not None else None
 
 
+def refuses_everything(reader: Transaction, account: str) -> str | None:
+    """Return what is wrong with the account if not even its batches can be looked at, or None."""
+    blind = proof_wanted(reader, account) in (Proof.ANSWER, Proof.VISIBLE)
+    return trouble_of(reader, account) if blind else None
+
+
 def troubles(reader: Transaction) -> list[dict[str, Any]]:
     """Return the accounts that the provider does not let work, with what it said."""
     return reader.rows(

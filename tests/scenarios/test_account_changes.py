@@ -66,9 +66,18 @@ def one_pass(installation: Any, *flows: str, **changes: object) -> None:
             plain_flows()[name]()
 
 
+def told_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the operator was told of a refused account."""
+    return [
+        getattr(record, "problem", "")
+        for record in caplog.records
+        if record.levelname == "ERROR" and "refuses the account" in record.getMessage()
+    ]
+
+
 @pytest.mark.timeout(300)
 def test_a_key_of_another_project_buys_nothing_again(
-    installation: Any, chat: Callable[..., dict[str, Any]]
+    installation: Any, chat: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     installation.drop("job.jsonl", [chat(f"project {number}") for number in range(10)])
     one_pass(installation, "ingest", "submit")
@@ -76,7 +85,9 @@ def test_a_key_of_another_project_buys_nothing_again(
     other = {"openai_api_key": SecretStr("key of another project")}
 
     # Every batch answers 404 there, for longer than one that is lost is waited for.
-    installation.run(**other, timeout_seconds=10)
+    assert installation.run(**other) == 2
+    (told,) = told_of(caplog)
+    assert "was the key or the project changed?" in told
 
     assert installation.simulator.counters()["batches_created"] == created
     assert installation.states == {"batched": 10}
@@ -87,15 +98,18 @@ def test_a_key_of_another_project_buys_nothing_again(
 
 @pytest.mark.timeout(300)
 def test_a_key_that_is_revoked_while_a_batch_runs_buys_nothing_again(
-    installation: Any, chat: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
+    installation: Any, chat: Callable[..., dict[str, Any]], tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     with SimulatorProcess(tmp_path / "strict", api_key="right") as strict:
         right = {"openai_base_url": strict.url, "openai_api_key": SecretStr("right")}
         installation.drop("job.jsonl", [chat(f"revoked {number}") for number in range(10)])
         one_pass(installation, "ingest", "submit", **right)
 
         revoked = right | {"openai_api_key": SecretStr("revoked")}
-        assert installation.run(**revoked, timeout_seconds=8) in {2, 4}
+        assert installation.run(**revoked) == 2
+        (told,) = told_of(caplog)
+        assert "Check the key" in told
 
         assert installation.states == {"batched": 10}
         assert installation.run(**right) == 0
