@@ -377,10 +377,12 @@ def explained(error: duckdb.Error, path: Path) -> Exception:
             f"the ledger {path} cannot be used ({text.splitlines()[0]}): "
             "nothing is wrong with it, see to the disk, its permissions or the process's limits"
         )
-    if isinstance(error, _DAMAGED) or "Corrupt database file" in text:
+    signs = ("Corrupt database file", "replaying WAL file")
+    if isinstance(error, _DAMAGED) or any(sign in text for sign in signs):
         return ConfigurationError(
             f"the ledger {path} cannot be read ({text.splitlines()[0]}): "
-            f"restore the newest copy from {path.parent / 'backups'}, or let `obm rebuild --force` "
-            "make it anew of the other files; nothing is sent until then"
+            f"restore the newest copy from {path.parent / 'backups'} with no {path.name}.wal beside "
+            "it, or let `obm rebuild --force` make it anew of the other files; nothing is sent "
+            "until then"
         )
     return error

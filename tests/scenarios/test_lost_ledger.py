@@ -2,6 +2,8 @@
 
 import random
 import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from plain_pipeline import plain_flows
 
 from batching.errors import ConfigurationError
 from deployments.until_idle import Cycles
-from storage.backups import back_up_ledger
+from storage.backups import back_up_ledger, log_of
 from storage.directory import DataDirectory
 from storage.doctor.diagnosis import examine
 from storage.ledger import Ledger
@@ -48,6 +50,24 @@ def scribbled_over(ledger: Path) -> None:
         for offset in range(4_096, ledger.stat().st_size, 65_536):
             file.seek(offset)
             file.write(chance.randbytes(512))
+
+
+def log_scribbled_over(ledger: Path) -> None:
+    """Leave what a kill between a commit and the checkpoint leaves, and damage that."""
+    write_and_die = (
+        "import duckdb, os, sys\n"
+        "ledger = duckdb.connect(sys.argv[1], config={'checkpoint_threshold': '1TB'})\n"
+        "ledger.execute('CREATE TABLE last_words AS SELECT 1 AS word')\n"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", write_and_die, str(ledger)], check=True, timeout=60)
+    log = log_of(ledger)
+    middle = log.stat().st_size // 2
+    with log.open("r+b") as file:
+        file.seek(middle)
+        byte = file.read(1)
+        file.seek(middle)
+        file.write(bytes([byte[0] ^ 1]))
 
 
 DAMAGES = (deleted, cut_off, zeroed, scribbled_over)
@@ -85,6 +105,7 @@ def put_copy_back(installation: Any) -> None:
     directory = DataDirectory(installation.data)
     (newest,) = directory.backups.glob("*-hourly.duckdb")
     directory.ledger.unlink(missing_ok=True)
+    log_of(directory.ledger).unlink(missing_ok=True)
     shutil.copyfile(newest, directory.ledger)
 
 
@@ -144,3 +165,10 @@ def test_whatever_happened_to_the_ledger_nothing_is_bought_again(
 
 def test_a_damaged_ledger_gives_way_to_its_newest_copy(installation: Any, chat: Chat) -> None:
     prove(installation, chat, "ended", scribbled_over, put_copy_back)
+
+
+@pytest.mark.parametrize("mend", [rebuild, put_copy_back])
+def test_a_damaged_log_of_the_ledger_is_no_empty_one(
+    mend: Callable[[Any], None], installation: Any, chat: Chat
+) -> None:
+    prove(installation, chat, "ended", log_scribbled_over, mend)
