@@ -381,8 +381,8 @@ def explained(error: duckdb.Error, path: Path) -> Exception:
     if isinstance(error, _DAMAGED) or any(sign in text for sign in signs):
         return ConfigurationError(
             f"the ledger {path} cannot be read ({text.splitlines()[0]}): "
-            f"restore the newest copy from {path.parent / 'backups'} with no {path.name}.wal beside "
-            "it, or let `obm rebuild --force` make it anew of the other files; nothing is sent "
-            "until then"
+            f"restore the newest copy from {path.parent / 'backups'}, with no {path.name}.wal "
+            "beside it, or let `obm rebuild --force` make it anew of the other files; nothing is "
+            "sent until then"
         )
     return error
