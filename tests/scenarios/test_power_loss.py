@@ -24,7 +24,10 @@ from typing import Any
 
 import httpx
 import pytest
+from broker import Broker, own_broker  # noqa: F401 - a fixture
+from consumers import ConsumerProcess
 from disk_recording import Event, Kind, Recording
+from overheard_broker import overheard
 from plain_pipeline import plain_flows
 from power_cuts import Disk, Temper
 from running_commands import environment_of
@@ -44,7 +47,8 @@ FILES = 3
 LINES = 10
 SINGLES = 16
 UPLOAD_EVERY = 8
-REQUESTS = FILES * LINES + SINGLES + SINGLES // UPLOAD_EVERY * LINES
+MESSAGES = 24
+REQUESTS = FILES * LINES + SINGLES + SINGLES // UPLOAD_EVERY * LINES + MESSAGES
 PATIENCE_SECONDS = 300
 CUTS = 10
 SOAKED = 4
@@ -79,8 +83,8 @@ def line(custom_id: str) -> dict[str, Any]:
     return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
 
 
-def record(folder: Path) -> Recorded:
-    """Let all roles work for a while on files and requests over REST."""
+def record(folder: Path, broker: Broker) -> Recorded:
+    """Let all roles work for a while on files, requests over REST and messages."""
     data, provider = folder / "data", folder / "provider"
     recording = Recording(folder / "recording", [data, provider])
     with recording.of_children():
@@ -90,11 +94,16 @@ def record(folder: Path) -> Recorded:
     try:
         simulator.set_scenarios("error_lines:every=30,status=500,attempts=1")
         web = start_web(data, **recording.environment, OBM_SEAL_SECONDS=0.5)
-        with pipeline(recorded, simulator.url):
-            clients = threading.Thread(target=send, args=(recorded, web))
-            clients.start()
+        with pipeline(recorded, simulator.url), consumer(recorded, broker) as queue:
+            clients = [
+                threading.Thread(target=send, args=(recorded, web)),
+                threading.Thread(target=publish, args=(broker, queue)),
+            ]
+            for client in clients:
+                client.start()
             drop_files(recorded, folder)
-            clients.join()
+            for client in clients:
+                client.join()
             until(lambda: len(list(custom_ids(data / "outbox"))) == REQUESTS)
             time.sleep(1)  # the jobs are completed
         web.process.send_signal(signal.SIGTERM)
@@ -120,6 +129,33 @@ def pipeline(recorded: Recorded, url: str) -> Iterator[None]:
         yield
     finally:
         until(lambda: has_ended(process))
+
+
+@contextmanager
+def consumer(recorded: Recorded, broker: Broker) -> Iterator[str]:
+    """Yield the queue from which it takes; what the broker is told is noted when it is told."""
+    queue = broker.declare_queue(f"power-{recorded.port}")
+    taken: list[tuple[int, bytes]] = []
+    with overheard(broker.port, taken) as port:
+        url = broker.url.replace(str(broker.port), str(port))
+        process = ConsumerProcess(
+            recorded.data, recorded.data.with_name("consumer.log"), RABBITMQ_URL=url,
+            RABBITMQ_INPUT_QUEUE=queue, **recorded.recording.environment,
+        )  # fmt: skip
+        process.start()
+        try:
+            yield queue
+            assert process.stop() == 0, process.said
+        finally:
+            process.end()
+    assert len(taken) >= MESSAGES
+    recorded.acknowledged += [(moment, json.loads(body)["custom_id"]) for moment, body in taken]
+
+
+def publish(broker: Broker, queue: str) -> None:
+    for number in range(MESSAGES):
+        broker.publish(queue, json.dumps(line(f"message {number}")).encode())
+        time.sleep(0.1)
 
 
 def has_ended(process: "subprocess.Popen[bytes]") -> bool:
@@ -290,8 +326,8 @@ def files_in(folder: Path) -> dict[str, bytes]:
     }  # fmt: skip
 
 
-def prove(folder: Path, *, cuts: int, seed: int) -> int:
-    recorded = record(folder)
+def prove(folder: Path, broker: Broker, *, cuts: int, seed: int) -> int:
+    recorded = record(folder, broker)
     assert_nothing_escaped(recorded, folder / "again")
     moments = moments_to_cut(recorded.recording.events(), recorded.data, count=cuts, seed=seed)
     proof = Proof(recorded, folder, seed=seed)
@@ -302,9 +338,11 @@ def prove(folder: Path, *, cuts: int, seed: int) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_what_was_acknowledged_survives_power_cuts(
-    tmp_path: Path, proven: Callable[..., None]
+    tmp_path: Path,
+    own_broker: Broker,  # noqa: F811 - the fixture
+    proven: Callable[..., None],
 ) -> None:
-    requests = prove(tmp_path, cuts=CUTS, seed=1)
+    requests = prove(tmp_path, own_broker, cuts=CUTS, seed=1)
     proven(faults=CUTS, requests=requests, lost=0, double_paid=0)
 
 
@@ -312,7 +350,10 @@ def test_what_was_acknowledged_survives_power_cuts(
 @pytest.mark.timeout(3_000)
 @pytest.mark.parametrize("seed", range(2, 2 + SOAKED))
 def test_what_was_acknowledged_survives_hundreds_of_power_cuts(
-    seed: int, tmp_path: Path, proven: Callable[..., None]
+    seed: int,
+    tmp_path: Path,
+    own_broker: Broker,  # noqa: F811 - the fixture
+    proven: Callable[..., None],
 ) -> None:
-    requests = prove(tmp_path, cuts=55, seed=seed)
+    requests = prove(tmp_path, own_broker, cuts=55, seed=seed)
     proven(faults=55, requests=requests, lost=0, double_paid=0)
