@@ -19,6 +19,10 @@ from websockets.asyncio.client import ClientConnection, connect
 PAGES = ("/ui", "/ui/batches", "/ui/requests", "/ui/deliveries", "/ui/jobs")
 _TOKEN = re.compile(r'"token":"([^"]+)"')
 _HEADER = re.compile(r'"msgtype":\s*"PATCH-DOC"')
+_CONTENT = re.compile(
+    r'"model":\{"id":"([^"]+)"\},"attr":"content","new":\{"type":"map","entries":\[\["number",(\d+)\]'
+)
+"""What a board is sent: its model and the number that is to be confirmed."""
 _READY = {
     "events": [
         {
@@ -48,11 +52,15 @@ class Tab:
         await self._send("PATCH-DOC", _READY)
 
     async def follow(self) -> None:
-        """Take what is sent until the connection ends."""
+        """Take what is sent until the connection ends, and confirm it as a page does."""
         async for piece in self.connection:
-            if isinstance(piece, str) and _HEADER.search(piece):
+            if not isinstance(piece, str):
+                continue
+            if _HEADER.search(piece):
                 self.changes += 1
                 self.shows_data.set()
+            elif shown := [_confirmed(*found) for found in _CONTENT.findall(piece)]:
+                await self._send("PATCH-DOC", {"events": shown})
 
     async def _receive_message(self) -> None:
         """Take one message: its header, metadata and content, each a frame of its own."""
@@ -62,6 +70,12 @@ class Tab:
     async def _send(self, kind: str, content: object) -> None:
         for piece in ({"msgid": uuid.uuid4().hex, "msgtype": kind}, {}, content):
             await self.connection.send(json.dumps(piece))
+
+
+def _confirmed(model: str, number: str) -> dict[str, object]:
+    return {
+        "kind": "ModelChanged", "model": {"id": model}, "attr": "confirmed", "new": int(number),
+    }  # fmt: skip
 
 
 async def open_tab(port: int, page: str) -> Tab:
