@@ -21,6 +21,9 @@ RESULTS_LAST_SECONDS: Final = 30.0
 """Much depends on the time of day, on what other processes say, and not on the ledger alone."""
 _COPY_SHARE: Final = 20
 """Copying takes at most one part in so many of the time."""
+_READ_SHARE: Final = 10
+"""Reading what all pages show takes about one part in so many of the time."""
+_LONGEST_READ_PAUSE_SECONDS: Final = 10.0
 _READERS: Final = 2
 _KEEP_COPY_SECONDS: Final = 3600.0
 _HELD_UNSEEN_SECONDS: Final = 30.0
@@ -39,7 +42,8 @@ class Live:
         self._letting_go: asyncio.TimerHandle | None = None
         self._looked = 0.0
         self._forgotten = 0.0
-        self._pause_seconds = LOOK_SECONDS
+        self._copy_seconds = 0.0
+        self._read_seconds = 0.0
         self.version = 0
         """Goes up when the ledger has changed, and when what was read has become old."""
         self.as_of: datetime | None = None
@@ -55,7 +59,7 @@ class Live:
         if at_once and self._looking is not None:
             await asyncio.shield(self._looking)  # it may have begun before what is looked for
         if self._looking is None or self._looking.done():
-            if not at_once and time.monotonic() - self._looked < self._pause_seconds:
+            if not at_once and time.monotonic() - self._looked < self._pause_seconds():
                 return self.version
             self._looking = asyncio.ensure_future(self._look())
         await asyncio.shield(self._looking)
@@ -65,7 +69,7 @@ class Live:
         """Return what `read` returns, which runs in a thread, once for a key and version."""
         found = self._results.get(key)
         if found is None:
-            found = self._results[key] = asyncio.ensure_future(self.in_thread(read))
+            found = self._results[key] = asyncio.ensure_future(self._read(read))
         try:
             result: T = await asyncio.shield(found)
         except Exception:
@@ -73,6 +77,20 @@ class Live:
                 del self._results[key]
             raise
         return result
+
+    async def _read(self, read: Callable[[], T]) -> T:
+        def timed() -> tuple[T, float]:
+            began = time.monotonic()
+            return read(), time.monotonic() - began
+
+        result, seconds = await self.in_thread(timed)
+        self._read_seconds += seconds
+        return result
+
+    def _pause_seconds(self) -> float:
+        """Return how long to look away: a large ledger with many onlookers must not wear us out."""
+        for_reading = min(_READ_SHARE * self._read_seconds, _LONGEST_READ_PAUSE_SECONDS)
+        return max(LOOK_SECONDS, _COPY_SHARE * self._copy_seconds, for_reading)
 
     def forget(self) -> None:
         """Read everything anew when it is asked for next."""
@@ -109,13 +127,14 @@ class Live:
 
     def _begin_version(self) -> None:
         self.forget()
+        self._read_seconds = 0.0
         self.version += 1
 
     def _copy(self) -> None:
         began = time.monotonic()
         newest = ExitStack()
         newest.enter_context(snapshot(self._directory, max_age_seconds=0.0))
-        self._pause_seconds = max(LOOK_SECONDS, _COPY_SHARE * (time.monotonic() - began))
+        self._copy_seconds = time.monotonic() - began
         self._hold(newest)
 
     def _hold(self, copy: ExitStack) -> None:

@@ -181,6 +181,29 @@ def test_what_depends_on_the_time_is_read_again_although_the_ledger_rests(
     assert len(read) == 2
 
 
+def test_the_longer_pages_take_to_read_the_rarer_they_are_read(
+    site: Site, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def pass_on(seconds: float) -> None:
+        clock[0] += seconds
+
+    async def ask(read_seconds: float, then_seconds: float) -> bool:
+        first = await site.live.follow(at_once=True)
+        await site.live.shared("x", lambda: pass_on(read_seconds))
+        with store.ledger.transaction() as transaction:
+            transaction.record_move("batch", 1, "collected", source="ended")
+        pass_on(then_seconds)
+        return await site.live.follow() > first
+
+    assert asyncio.run(ask(0.01, 1.0))
+    assert not asyncio.run(ask(0.4, 3.5))
+    assert asyncio.run(ask(0.4, 4.0))
+    assert asyncio.run(ask(40.0, 10.0))  # as late as that, and never later
+
+
 def test_one_tile_that_fails_leaves_the_others_alone(site: Site) -> None:
     def broken(_look: Look) -> None:
         raise ValueError("no <such> column")
