@@ -13,11 +13,16 @@ LONGEST_PROBE_SECONDS = 3_600.0
 
 
 def record_trouble(
-    ledger: Ledger, account: str, trouble: str, *, proof: Proof = Proof.ANSWER
+    ledger: Ledger,
+    account: str,
+    trouble: str,
+    *,
+    proof: Proof = Proof.ANSWER,
+    batch_id: int | None = None,
 ) -> bool:
-    """Stop every lane of the account until a probe succeeds; return whether that is news."""
+    """Stop every lane of the account, as `record_trouble_in` does; return whether that is news."""
     with ledger.transaction() as transaction:
-        return record_trouble_in(transaction, account, trouble, proof=proof)
+        return record_trouble_in(transaction, account, trouble, proof=proof, batch_id=batch_id)
 
 
 def record_trouble_in(

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,9 @@ _UNFINISHED_NAMES: Final = (".part", ".tmp")
 _PATIENCE: Final = 10
 """A file without a proper end is taken (and refused) after this many times the usual wait."""
 _LONGEST_NAME_BYTES: Final = 180
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_CLOSE_BY: Final = timedelta(seconds=1)
+"""Further behind the last claim is only a clock that was put back."""
 _CLAIMED_NAME: Final = re.compile(r"(\d{8}T\d{9}-[0-9a-f]{4})__(.+)", re.DOTALL)
 
 
@@ -84,6 +87,8 @@ def claim(directory: DataDirectory, path: Path) -> ClaimedFile | None:
     claimed_path = directory.claimed / f"{source_id}__{name}"
     _sync_if_readable(side_file)
     _sync_if_readable(path)
+    # A cut may undo the renaming: then the file must still be where its sender has put it.
+    sync_folder(path.parent)
     has_side_file = _moved(side_file, claimed_side)
     if not _moved(path, claimed_path):
         if has_side_file:
@@ -213,8 +218,15 @@ def _ends_well(path: str, _inode: int, _size: int, _changed_ns: int) -> bool:
         return False
 
 
+_latest_claim = [datetime.min.replace(tzinfo=UTC)]
+
+
 def _new_source_id() -> str:
+    """Return an id that sorts behind the one before, although that is of the same millisecond."""
     moment = now()
+    if timedelta() <= _latest_claim[0] - moment + _MILLISECOND < _CLOSE_BY:
+        moment = _latest_claim[0] + _MILLISECOND
+    _latest_claim[0] = moment
     milliseconds = moment.microsecond // 1000
     return f"{moment:%Y%m%dT%H%M%S}{milliseconds:03d}-{secrets.token_hex(2)}"
 

@@ -3,7 +3,7 @@
 import logging
 
 from batching.outcomes import Proof
-from storage.accounts import record_trouble_in
+from storage.accounts import record_trouble
 from tasks.resources import resources
 
 logger = logging.getLogger(__name__)
@@ -16,8 +16,8 @@ def stop_account(
 
     `batch_id` is the batch that met the trouble.
     """
-    with resources().ledger.transaction() as transaction:
-        is_news = record_trouble_in(transaction, account, trouble, proof=proof, batch_id=batch_id)
+    ledger = resources().ledger
+    is_news = record_trouble(ledger, account, trouble, proof=proof, batch_id=batch_id)
     tell_trouble(account, trouble, is_news=is_news)
 
 

@@ -270,6 +270,11 @@ TROUBLES = [
         same_batches=False,  # how soon the account is known to be in trouble, and is probed
     ),
     story(
+        "the key is refused for a while",
+        Step(prepare=faulty("failing_calls:call=batches.retrieve,times=0,status=401"), codes=(2,)),
+        Step(prepare=_clear),
+    ),
+    story(
         "a request is larger than the limit",
         Step(prepare=_too_long, codes=(3,), settings={"token_limits": "gpt-4o-mini=200"}),
     ),
@@ -314,6 +319,7 @@ def _stuck(world: World) -> None:
 
 
 def _released(world: World) -> None:
+    world.simulator.clear_scenarios()  # also for a batch that a kill has put off until now
     world.simulator.release()
 
 

@@ -118,6 +118,12 @@ def most_batches(pair: Pair) -> int:
     return (1 + pair[0].more) * (1 + pair[1].more)
 
 
+def may_hide_a_batch(pair: Pair) -> bool:
+    """Return whether the batch of an unanswered create may vanish before anybody has seen it."""
+    texts = " ".join(scenario for each in pair for scenario in each.scenarios)
+    return "vanished" in texts and "_create" in texts
+
+
 def every_pair() -> list[Pair]:
     """Return each two of the scenarios once."""
     return list(itertools.combinations(MEMBERS, 2))

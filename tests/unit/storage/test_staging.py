@@ -3,12 +3,14 @@ import json
 import os
 import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from batching.errors import BadInput
 from batching.line_faults import Refusal, RefusalCode
+from storage import staging
 from storage.directory import DataDirectory
 from storage.rejected_lines import RejectedWriter
 from storage.staging import (
@@ -149,11 +151,12 @@ def test_a_faulty_side_file_is_a_clear_error(directory: DataDirectory) -> None:
         read_side_file(source)
 
 
-def test_source_ids_sort_by_time_and_never_repeat(directory: DataDirectory) -> None:
-    ids = []
-    for number in range(20):
-        ids.append(claimed(directory, drop(directory, f"{number}.jsonl")).source_id)
-        time.sleep(0.002)
+def test_source_ids_sort_by_time_and_never_repeat_in_whatever_millisecond(
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = datetime(2026, 11, 23, 12, 0, 0, 999_500, tzinfo=UTC)
+    monkeypatch.setattr(staging, "now", lambda: moment)
+    ids = [claimed(directory, drop(directory, f"{number}.jsonl")).source_id for number in range(20)]
     assert ids == sorted(ids)
     assert len(set(ids)) == 20
     assert [source.source_id for source in claimed_sources(directory)] == ids
