@@ -12,7 +12,7 @@ from pathlib import Path
 
 TABS = 20
 ROUNDS = 3
-REQUESTS = 30_000
+REQUESTS = 200_000
 CONNECTIONS = 64
 _ENDED_SECONDS = 12.0
 """After that the sessions of closed tabs are gone."""
