@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from consumers import PATIENCE_SECONDS, filled_disk, line_of, publish_many, repeated, until
+from file_handles import no_more_handles
 
 from storage.intake_log import seal_abandoned_logs
 
@@ -163,6 +164,29 @@ def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_space(
     assert consumer.stop() == 0
     assert sorted(consumer.received_ids) == sorted(["before", *ids(3_000)])
     assert [record["raw"] for record in consumer.refused] == ["[]"]
+
+
+def test_without_file_handles_nothing_is_acknowledged_that_is_not_kept(
+    broker: Broker, queue: str, consumer_of: Callable[..., ConsumerProcess]
+) -> None:
+    consumer = consumer_of(
+        RABBITMQ_URL=broker.url, RABBITMQ_INPUT_QUEUE=queue, OBM_SEAL_SECONDS=0.2
+    )
+    consumer.start()
+    consumer.await_state("running")
+    sent: list[str] = []
+
+    def is_refused() -> bool:
+        sent.append(f"sent-{len(sent)}")
+        broker.publish(queue, line_of(sent[-1]))
+        return "cannot be stored" in consumer.said
+
+    with no_more_handles(consumer.pid):
+        until(is_refused)  # the open log takes messages until it is handed over
+    consumer.await_ids(sent)
+    broker.await_count(queue, 0)
+    assert consumer.stop() == 0
+    assert "Too many open files" in consumer.said
 
 
 def test_a_full_disk_does_not_bring_messages_nearer_to_their_delivery_limit(

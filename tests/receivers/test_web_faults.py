@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from file_handles import no_more_handles
 from web_process import StartWeb, Web, json_lines, request_line
 
 from storage.health import read_health
@@ -125,6 +126,26 @@ def test_a_full_disk_acknowledges_nothing_and_passes(start_web: StartWeb, small_
     assert send(web, custom_id="after").status_code == 202
     assert web.stop() == 0
     assert sorted(ids_handed_over(web)) == sorted(["before", "after", *accepted])
+
+
+def test_without_file_handles_nothing_is_acknowledged_that_is_not_kept(
+    start_web: StartWeb,
+) -> None:
+    web = start_web(OBM_SEAL_SECONDS=0.2)
+    accepted, refused = [], None
+    with no_more_handles(web.process.pid):
+        while refused is None:  # the open log takes requests until it is handed over
+            line = request_line(uuid4().hex, "x")
+            answer = web.client.post("/api/requests", json=line)
+            if answer.status_code == 202:
+                accepted.append(answer.json()["custom_id"])
+            else:
+                refused = answer
+    assert (refused.status_code, problem(refused)) == (503, "storage_unavailable")
+    assert send(web, custom_id="after").status_code == 202
+    assert web.stop() == 0
+    assert sorted(ids_handed_over(web)) == sorted(["after", *accepted])
+    assert "Too many open files" in web.log.read_text()
 
 
 def test_paused_intake_answers_503_across_restarts_and_goes_on(start_web: StartWeb) -> None:
