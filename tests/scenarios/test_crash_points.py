@@ -6,9 +6,10 @@ Nothing is lost, bought or delivered twice, and everything ends as it does undis
 from collections.abc import Callable
 
 import pytest
+from crash_operator_stories import OPERATORS
 from crash_proof import Teller, teller  # noqa: F401 - a fixture
 from crash_samples import Coverage, kill_again, kill_all, kill_some
-from crash_stories import FILES, OPERATORS, Story
+from crash_stories import FILES, Story
 
 STORIES = [*FILES, *OPERATORS]
 FLOWS = {"ingest", "submit", "track", "deliver", "upkeep", "command", "rebuild"}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from crash_door_stories import DOORS
+from crash_operator_stories import OPERATORS
 from crash_proof import Teller, broker, teller_at_doors  # noqa: F401 - fixtures
-from crash_stories import FILES, OPERATORS, TROUBLES
+from crash_stories import FILES, TROUBLES
 
 REPOSITORY = Path(__file__).parent.parent.parent
 OPERATOR = "one transaction that an operator asks for, as those that are told of are"
