@@ -11,9 +11,11 @@ from batching.requests import ReadingRules
 from storage.durable import write_durably
 from storage.estimates import RefusedNumber, estimate_file
 from storage.held_files import HeldFile
+from storage.locks import exclusive_lock
 from storage.reports.terms import Terms
 
 _NAME: Final = ".estimate.json"
+_LOCK: Final = ".estimate.lock"
 _SHOWN_REFUSALS: Final = 50
 
 
@@ -101,8 +103,14 @@ def estimate_held_file(
         ),
         prices_as_of=str(terms.prices.as_of) if terms.prices.as_of else None,
     )
-    write_durably(held.path.with_name(_NAME), msgspec.json.encode(estimate))
+    _keep(held, estimate)
     return estimate
+
+
+def _keep(held: HeldFile, estimate: HeldEstimate) -> None:
+    """Write it down; the API's process and the dashboard's may come to the same end at once."""
+    with exclusive_lock(held.path.with_name(_LOCK)):
+        write_durably(held.path.with_name(_NAME), msgspec.json.encode(estimate))
 
 
 def _lane(lane: LaneEstimate) -> HeldLane:

@@ -1,6 +1,7 @@
 """Sending requests from the dashboard, without a browser."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,26 @@ def test_the_page_of_a_file_shows_its_price_once_it_was_read(store: Store) -> No
     assert "This file waits no more" in looker.tile(address, "whole")
     with pytest.raises(BadInput, match="does not wait any more"):
         deed(store.ledger, "tester")
+
+
+def test_a_file_may_be_read_by_several_at_once(store: Store) -> None:
+    held = written(store)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: estimate(store, held), range(60)))
+    found = held_file(store.directory, held)
+    assert found is not None
+    kept = read_estimate(found)
+    assert kept is not None
+    assert kept.accepted == 3
+
+
+def test_a_file_whose_description_is_damaged_hides_no_other(store: Store) -> None:
+    damaged, whole = written(store), written(store)
+    found = held_file(store.directory, damaged)
+    assert found is not None
+    found.path.with_name(".about.json").write_bytes(b'{"file": 1}')
+    assert held_file(store.directory, damaged) is None
+    assert [held.held for held in held_files(store.directory)] == [whole]
 
 
 def test_one_request_goes_to_its_job(store: Store) -> None:
