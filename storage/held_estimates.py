@@ -9,7 +9,7 @@ import msgspec
 from batching.estimates import Estimator, LaneEstimate, total_usd
 from batching.requests import ReadingRules
 from storage.durable import write_durably
-from storage.estimates import RefusedNumber, estimate_file
+from storage.estimates import FileEstimate, RefusedNumber, estimate_file
 from storage.held_files import HeldFile
 from storage.locks import exclusive_lock
 from storage.reports.terms import Terms
@@ -86,8 +86,14 @@ def estimate_held_file(
     estimator, lines = estimate_file(
         held.path, estimator, rules, shown_refusals=_SHOWN_REFUSALS, on_progress=on_progress
     )
+    estimate = _summed(estimator, lines, prices_as_of=terms.prices.as_of)
+    _keep(held, estimate)
+    return estimate
+
+
+def _summed(estimator: Estimator, lines: FileEstimate, *, prices_as_of: str | None) -> HeldEstimate:
     lanes = estimator.lanes()
-    estimate = HeldEstimate(
+    return HeldEstimate(
         accepted=lines.accepted,
         rejected=lines.rejected,
         first_refusals=lines.first_refusals,
@@ -101,10 +107,8 @@ def estimate_held_file(
         models_without_price=tuple(
             sorted({lane.model for lane in lanes if lane.batch_usd is None})
         ),
-        prices_as_of=str(terms.prices.as_of) if terms.prices.as_of else None,
+        prices_as_of=prices_as_of,
     )
-    _keep(held, estimate)
-    return estimate
 
 
 def _keep(held: HeldFile, estimate: HeldEstimate) -> None:
