@@ -6,6 +6,7 @@ Each act may be repeated after a kill, as an operator or a supervisor would do i
 import asyncio
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -173,10 +174,15 @@ class _Client:
 
     async def _answering(self, scope: Any, receive: Any, send: Any) -> None:
         async def watched(message: Any) -> None:
-            self._board.reach(f"answer {scope['path']}", "before")
+            self._board.reach(f"answer {_without_ids(scope['path'])}", "before")
             await send(message)
 
         await self._app(scope, receive, watched)
+
+
+def _without_ids(path: str) -> str:
+    """Return the path as it is named each time the story is told."""
+    return re.sub("[0-9a-f]{16}", "…", path)
 
 
 def consume(settings: Settings, _board: Switchboard, _options: Mapping[str, Any]) -> int:
