@@ -30,7 +30,7 @@ up: setup  ## run it until Ctrl-C (needs OPENAI_API_KEY)
 test: setup  ## all tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-soak: setup  ## the long proof that nothing is lost or paid twice
+soak: setup  ## the long proof that nothing is lost or paid twice (an hour)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m soak
 
 check: setup  ## style, types, import direction
