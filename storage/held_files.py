@@ -5,7 +5,6 @@ file, as it will lie in the inbox. A folder without its file is one that somebod
 or clearing.
 """
 
-import logging
 import re
 import secrets
 import shutil
@@ -24,8 +23,6 @@ from storage.durable import disk_errors, write_durably
 from storage.inbox import hand_over
 from storage.locks import exclusive_lock
 from storage.uploaded_files import UploadedFile, job_with_content
-
-logger = logging.getLogger(__name__)
 
 KEPT_SECONDS: Final = 24 * 3600.0
 """How long nobody may want a file before it is deleted."""
@@ -187,12 +184,6 @@ def _about(directory: DataDirectory, held: str) -> _About | None:
         text = (_folder(directory, held) / _ABOUT).read_bytes()
         return msgspec.json.decode(text, type=_About)
     except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        logger.warning(
-            "a file that waits cannot be started, its description is damaged: send it again",
-            extra={"held": held, "problem": str(error)},
-        )
         return None
 
 

@@ -77,15 +77,6 @@ def test_a_file_may_be_read_by_several_at_once(store: Store) -> None:
     assert kept.accepted == 3
 
 
-def test_a_file_whose_description_is_damaged_hides_no_other(store: Store) -> None:
-    damaged, whole = written(store), written(store)
-    found = held_file(store.directory, damaged)
-    assert found is not None
-    found.path.with_name(".about.json").write_bytes(b'{"file": 1}')
-    assert held_file(store.directory, damaged) is None
-    assert [held.held for held in held_files(store.directory)] == [whole]
-
-
 def test_one_request_goes_to_its_job(store: Store) -> None:
     made: list[str] = []
     deed = sending.send_one(
